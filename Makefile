@@ -1,0 +1,52 @@
+# Every target makes what it needs. `make` alone explains.
+PY ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+PIP_ENV := PIP_CONSTRAINT=$(CURDIR)/constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
+PROTOS := $(shell find protos -name '*.proto') protos/generate.py
+
+.DEFAULT_GOAL := help
+.PHONY: help run test check proto bench soak clean format
+
+help:  ## Show this help
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  \033[1m%-8s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+$(STAMP): pyproject.toml constraints.txt
+	@echo "==> making the environment in $(VENV) (about two minutes the first time)"
+	@$(PY) -m venv $(VENV)
+	@$(PIP_ENV) $(BIN)/pip install --progress-bar on -q -e '.[dev]'
+	@touch $(STAMP)
+
+gen/zoo/descriptors.binpb: $(STAMP) $(PROTOS)
+	@$(BIN)/python protos/generate.py
+
+run: $(STAMP) gen/zoo/descriptors.binpb  ## Start the cluster, publish the starter models, stream a chat answer and embed sentences (ONCE=1: then stop)
+	@$(BIN)/python -m zoo_local.first_light $(if $(ONCE),--once)
+
+test: $(STAMP) gen/zoo/descriptors.binpb  ## Run every test against real SeaweedFS, Redis and Envoy
+	@HF_HUB_OFFLINE=1 $(BIN)/pytest $(PYTEST)
+
+check: $(STAMP) gen/zoo/descriptors.binpb  ## Format, lint, types, import direction, protos: what CI runs before the tests
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports
+	@$(BIN)/buf lint
+	@$(BIN)/python docs/generate.py --check
+
+format: $(STAMP)  ## Format and mend what can be mended automatically
+	@$(BIN)/ruff format .
+	@$(BIN)/ruff check --fix .
+
+proto: $(STAMP)  ## Generate the Python stubs of protos/ into gen/
+	@$(BIN)/python protos/generate.py
+
+bench: $(STAMP) gen/zoo/descriptors.binpb  ## Measure against peers in the same run and write docs/benchmarks.md
+	@$(BIN)/python -m benchmarks
+
+soak: $(STAMP) gen/zoo/descriptors.binpb  ## Random kills and faults under load (SECONDS=60 SEED=1)
+	@ZOO_SOAK_SECONDS=$(or $(SECONDS),60) ZOO_SOAK_SEED=$(or $(SEED),1) $(BIN)/pytest tests/soak -s
+
+clean:  ## Remove the environment, generated code and local clusters' data
+	@rm -rf $(VENV) gen .run .pytest_cache .ruff_cache .hypothesis dist build

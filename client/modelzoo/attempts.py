@@ -1,0 +1,36 @@
+"""When a broken transfer goes on, and when it gives up."""
+
+import random
+import threading
+
+from modelzoo.calls import is_broken
+from modelzoo.errors import Unavailable, ZooError
+
+__all__ = ["Attempts"]
+
+LIMIT = 6
+BACKOFF_FIRST_S = 0.2
+BACKOFF_MAX_S = 5.0
+
+
+class Attempts:
+    """Counts failures in a row, of one transfer. gRPC's own retry cannot serve here: it never repeats a stream that
+    had answers."""
+
+    def __init__(self, stopped: threading.Event) -> None:
+        self._stopped = stopped
+        self._failed = 0
+
+    def progressed(self) -> None:
+        """Something came through: the count begins afresh."""
+        self._failed = 0
+
+    def wait_after(self, error: ZooError) -> None:
+        """Return when it is time to try again; raise `error` if that would not help, or not any more."""
+        self._failed += 1
+        may_help = isinstance(error, Unavailable) or is_broken(error)
+        if not may_help or self._failed == LIMIT or self._stopped.is_set():
+            raise error
+        # Spread, so that the streams of one transfer do not come back all at once.
+        backoff_s = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2**self._failed) * random.uniform(0.5, 1.0)  # noqa: S311
+        self._stopped.wait(error.retry_after_s or backoff_s)

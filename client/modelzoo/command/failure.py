@@ -1,0 +1,83 @@
+"""How a failed command ends: a sentence, a hint, a reason, an exit code."""
+
+import json
+import sys
+from typing import TYPE_CHECKING
+
+from modelzoo.command.session import wants_json
+from modelzoo.command.terminal import safe
+
+if TYPE_CHECKING:
+    from modelzoo.errors import ZooError
+
+__all__ = ["EXIT_CODES", "UNAVAILABLE", "report"]
+
+UNEXPECTED, USAGE, NOT_FOUND, REFUSED, UNAVAILABLE, INVALID, INTERRUPTED = 1, 2, 3, 4, 5, 6, 130
+
+EXIT_CODES = {
+    0: "done",
+    UNEXPECTED: "unexpected error",
+    USAGE: "wrong usage",
+    NOT_FOUND: "not found",
+    REFUSED: "key or role missing",
+    UNAVAILABLE: "unavailable or busy: try again",
+    INVALID: "invalid input, or not possible now",
+    INTERRUPTED: "interrupted (Ctrl-C)",
+}
+
+_BY_GRPC_CODE = {
+    "NOT_FOUND": NOT_FOUND,
+    "UNAUTHENTICATED": REFUSED,
+    "PERMISSION_DENIED": REFUSED,
+    "UNAVAILABLE": UNAVAILABLE,
+    "DEADLINE_EXCEEDED": UNAVAILABLE,
+    "RESOURCE_EXHAUSTED": UNAVAILABLE,
+    "ABORTED": UNAVAILABLE,
+    "INVALID_ARGUMENT": INVALID,
+    "OUT_OF_RANGE": INVALID,
+    "FAILED_PRECONDITION": INVALID,
+    "ALREADY_EXISTS": INVALID,
+    "CANCELLED": INTERRUPTED,
+}
+# Codes that promise a retry, with reasons that do not keep it.
+_NO_RETRY = frozenset({"REQUEST_TOO_LARGE", "MODEL_TOO_LARGE", "DISK_FULL"})
+
+_HINTS = {
+    "SERVER_UNREACHABLE": "is the zoo running at that address? `zoo up` starts one on this machine",
+    "CONFIGURATION_MISSING": '`zoo up --detach` starts a zoo here; `set -a; eval "$(zoo env)"; set +a` sets both',
+    "CREDENTIAL_MISSING": "set ZOO_KEY; an administrator makes keys with `zoo keys create`",
+    "CREDENTIAL_INVALID": "check ZOO_KEY; an administrator makes keys with `zoo keys create`",
+    "CREDENTIAL_REVOKED": "ask an administrator for another key",
+    "CREDENTIAL_EXPIRED": "ask an administrator for another key",
+    "ROLE_MISSING": "`zoo whoami` shows your roles; an administrator gives them with `zoo grants add`",
+    "MODEL_NOT_FOUND": "`zoo models` lists the models that you can see",
+    "VERSION_NOT_FOUND": "`zoo show NAMESPACE/NAME` lists its versions",
+    "ALIAS_NOT_FOUND": "`zoo alias list NAMESPACE/NAME` lists its aliases",
+    "NAMESPACE_NOT_FOUND": "`zoo namespaces list` shows yours; `zoo namespaces create` makes one",
+    "KEY_NOT_FOUND": "`zoo keys list` shows them",
+    "GRANT_NOT_FOUND": "`zoo grants list NAMESPACE` shows them",
+    "STREAM_INTERRUPTED": "run the command again",
+    "QUEUE_FULL": "run the command again in a moment",
+    "WORKER_UNAVAILABLE": "`zoo workers` shows who serves",
+}
+
+
+def report(error: "ZooError") -> int:
+    """Say on stderr what went wrong, as an object with --json, and give the exit code."""
+    if wants_json():
+        shown = {
+            "code": error.code.name,
+            "reason": error.reason,
+            "message": error.message,
+            "metadata": error.metadata,
+        }
+        sys.stderr.write(json.dumps({"error": shown}) + "\n")
+    else:
+        sys.stderr.write(f"error: {safe(error.message)}\n")
+        if hint := _HINTS.get(error.reason):
+            sys.stderr.write(f"hint: {hint}\n")
+        if error.reason:
+            sys.stderr.write(f"reason: {safe(error.reason)}\n")
+    if error.reason in _NO_RETRY:
+        return INVALID
+    return _BY_GRPC_CODE.get(error.code.name, UNEXPECTED)

@@ -1,0 +1,149 @@
+"""`zoo models` and `zoo show`: what there is."""
+
+import sys
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from modelzoo.command.arguments import ReferenceArgument
+from modelzoo.command.session import open_client
+from modelzoo.command.terminal import answer, line, print_table, safe, short_time, size_text
+
+if TYPE_CHECKING:
+    from modelzoo.manifest import Manifest
+    from modelzoo.records import Alias, Model, Version
+
+__all__ = ["register"]
+
+
+def register(app: typer.Typer) -> None:
+    """Add the commands."""
+    app.command("models")(list_models)
+    app.command("show")(show)
+
+
+def list_models(
+    namespace: Annotated[str, typer.Option(help="Only the models of this namespace.")] = "",
+) -> None:
+    """List the models that you can see."""
+    with open_client() as client:
+        models = list(client.models(namespace))
+    answer({"models": models}, lambda: _print_models(models))
+
+
+def show(ref: ReferenceArgument) -> None:
+    """Show a model: what it is, its versions, aliases, files and card."""
+    from modelzoo.errors import NotFound
+
+    with open_client() as client:
+        model = client.model(ref)
+        versions = list(client.versions(ref))
+        aliases = list(client.aliases(ref))
+        try:
+            version = client.version(ref)
+        except NotFound as error:
+            # A model without a version is shown; a version that was asked for must be there.
+            if error.reason != "VERSION_NOT_FOUND" or "@" in ref:
+                raise
+            version = None
+        manifest = None if version is None else client.manifest(version.reference)
+    value = {
+        "model": model,
+        "version": version,
+        "versions": versions,
+        "aliases": aliases,
+        "files": [] if manifest is None else _files(manifest),
+    }
+    answer(value, lambda: _print_model(model, version, versions, aliases, manifest))
+
+
+def _print_models(models: "list[Model]") -> None:
+    print_table(
+        ("NAME", "TASK", "LATEST", "LICENCE", "UPDATED"),
+        [
+            (
+                model.name,
+                model.task or "-",
+                _number(model.latest_version),
+                model.licence or "-",
+                short_time(model.update_time),
+            )
+            for model in models
+        ],
+    )
+
+
+def _number(number: int | None) -> str:
+    return "-" if number is None else str(number)
+
+
+def _files(manifest: "Manifest") -> list[dict[str, str | int]]:
+    return [{"path": file.path, "size": file.size, "sha256": file.sha256} for file in manifest.files]
+
+
+def _print_model(
+    model: "Model",
+    version: "Version | None",
+    versions: "list[Version]",
+    aliases: "list[Alias]",
+    manifest: "Manifest | None",
+) -> None:
+    line(model.name if version is None else version.reference)
+    if model.description:
+        line(model.description)
+    if version is not None:
+        line()
+        print_table(("FACT", "VALUE"), _facts(model, version))
+    if aliases:
+        line()
+        print_table(
+            ("ALIAS", "VERSIONS"),
+            [(each.alias, " ".join(f"{t.version}={t.weight}" for t in each.targets)) for each in aliases],
+        )
+    if versions:
+        line()
+        print_table(
+            ("VERSION", "STATE", "SIZE", "PUBLISHED", "BY"),
+            [
+                (str(v.version), v.state, size_text(v.facts.size_bytes), short_time(v.create_time), v.creator)
+                for v in versions
+            ],
+        )
+    if manifest is not None:
+        line()
+        print_table(("SIZE", "FILE"), [(size_text(file.size), file.path) for file in manifest.files])
+    if model.card:
+        line()
+        _print_card(model.card)
+
+
+def _facts(model: "Model", version: "Version") -> list[tuple[str, str]]:
+    facts = version.facts
+    dtypes = ", ".join(f"{name} {size_text(size)}" for name, size in sorted(facts.dtype_bytes.items()))
+    found = [
+        ("task", facts.task),
+        ("architecture", facts.architecture),
+        ("parameters", "" if facts.parameters is None else f"{facts.parameters:,}"),
+        ("tensors", dtypes),
+        ("context", "" if facts.context_length is None else f"{facts.context_length:,} tokens"),
+        ("chat template", "yes" if facts.chat_template else ""),
+        ("labels", ", ".join(facts.labels[:10]) + (", ..." if len(facts.labels) > 10 else "")),
+        ("licence", model.licence),
+        ("format", facts.format),
+        ("size", f"{size_text(facts.size_bytes)} in {facts.file_count} files"),
+        ("state", version.state),
+        ("source", version.source),
+        ("digest", f"sha256:{version.manifest_digest}"),
+    ]
+    return [(name, value) for name, value in found if value]
+
+
+def _print_card(card: str) -> None:
+    if not sys.stdout.isatty():
+        line(card)
+        return
+    from rich.console import Console
+    from rich.markdown import Markdown
+
+    # Without hyperlinks: what a link says and where it leads are both shown.
+    Console().print(Markdown(safe(card), hyperlinks=False))

@@ -1,0 +1,96 @@
+"""Writing for people and for programs: answers on stdout, everything else on stderr."""
+
+import dataclasses
+import json
+import re
+import sys
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+from modelzoo.command.session import wants_json
+
+__all__ = ["answer", "line", "note", "print_table", "safe", "short_time", "size_text", "write_piece"]
+
+# What a terminal would obey instead of showing: C0 but tab and line feed, DEL, C1 (which has a one-character CSI).
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+_UNITS = ("B", "kB", "MB", "GB", "TB")
+
+
+def answer(value: object, show: Callable[[], None]) -> None:
+    """The command's answer: `value` as one JSON object if that is wanted, else what `show` prints."""
+    if wants_json():
+        _write(sys.stdout, json.dumps(_plain(value), ensure_ascii=False) + "\n")
+    else:
+        show()
+
+
+def note(text: str) -> None:
+    """A word on the side, to stderr; left out with --json."""
+    if not wants_json():
+        _write(sys.stderr, safe(text) + "\n")
+
+
+def line(text: str = "") -> None:
+    """A line of the answer, which others' words may be part of."""
+    write_piece(f"{text}\n")
+
+
+def write_piece(text: str) -> None:
+    """A piece of the answer, at once. Control characters go to files and pipes, never to a terminal."""
+    _write(sys.stdout, safe(text) if sys.stdout.isatty() else text)
+
+
+def safe(text: str) -> str:
+    """The text without what a terminal would obey: names, cards and models' answers are others' words."""
+    return _CONTROL.sub("", text)
+
+
+def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Columns as wide as they need; one line each, so that `grep` and `cut` work on them."""
+    from rich.cells import cell_len
+
+    lines = [header, *([" ".join(safe(cell).split()) for cell in row] for row in rows)]
+    widths = [max(cell_len(each[column]) for each in lines) for column in range(len(header))]
+    for each in lines:
+        cells = [cell + " " * (width - cell_len(cell)) for cell, width in zip(each, widths, strict=True)]
+        line("  ".join(cells).rstrip())
+
+
+def size_text(size_bytes: float) -> str:
+    """`269 MB`: decimal units, three digits."""
+    power = 0
+    while size_bytes >= 999.5 and power < len(_UNITS) - 1:
+        size_bytes /= 1000
+        power += 1
+    digits = 0 if power == 0 or size_bytes >= 99.95 else 1
+    return f"{size_bytes:.{digits}f} {_UNITS[power]}"
+
+
+def short_time(time: datetime | None) -> str:
+    """`2026-11-23 19:02` in local time, or `-`."""
+    return "-" if time is None else f"{time.astimezone():%Y-%m-%d %H:%M}"
+
+
+def _plain(value: object) -> Any:
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        return {field.name: _plain(getattr(value, field.name)) for field in dataclasses.fields(value)}
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    if isinstance(value, Path):
+        return str(value)
+    if isinstance(value, Mapping):
+        return {str(name): _plain(item) for name, item in cast(Mapping[object, object], value).items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item) for item in cast(Sequence[object], value)]
+    return value
+
+
+def _write(stream: TextIO, text: str) -> None:
+    try:
+        stream.write(text)
+    except UnicodeEncodeError:  # a terminal of another encoding, or a file name that is not UTF-8
+        encoding = stream.encoding or "ascii"
+        stream.write(text.encode(encoding, "backslashreplace").decode(encoding))
+    stream.flush()

@@ -1,0 +1,210 @@
+"""From a directory in transformers' form to a ready module, without a second copy of the weights.
+
+The module is built on the meta device and its parameters are assigned from memory-mapped safetensors files, so that
+loading costs pages as they are touched and nothing else. Only safetensors is read; code and pickles beside it are
+not. What config.json says about how to run (attention kernels from elsewhere, code, patches) is dropped.
+
+torch and transformers are imported when a function here is first called.
+"""
+
+import contextlib
+import json
+import re
+from collections.abc import Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+from modelzoo.errors import FailedPrecondition
+
+if TYPE_CHECKING:
+    import torch
+    from torch import nn
+
+__all__ = ["load_directory", "load_processor_directory", "read_json"]
+
+JSON_BYTES_MAX = 16 * 1024 * 1024
+# Modules are built one by one in Python; a config that asks for more would keep a process busy for minutes.
+REPEATS_MAX = 4096
+WEIGHTS, INDEX, CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
+
+# They name code or kernels to fetch, or patch classes for the whole process.
+_DROPPED = frozenset(
+    {
+        "_attn_implementation",
+        "_attn_implementation_internal",
+        "_commit_hash",
+        "_experts_implementation",
+        "_experts_implementation_internal",
+        "attn_implementation",
+        "auto_map",
+        "custom_pipelines",
+        "distributed_config",
+        "experts_implementation",
+        "fusion_config",
+        "kernel_config",
+        "transformers_weights",
+    }
+)
+_REPEATED = re.compile(r"layers?$|depth|experts$|_blocks?$")
+_UNREADABLE = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack", ".gguf", ".onnx")
+
+
+def load_directory(path: Path, dtype: "torch.dtype | None" = None) -> "nn.Module":
+    """The module that config.json names, in evaluation mode on the CPU, equal tensor by tensor to what the files hold.
+
+    Its parameters lie in the mapped files, so these must not change; `dtype` other than the stored one copies them.
+    Raises MODEL_UNSUPPORTED where the format or architecture is not one that can be loaded without running foreign
+    code, MODEL_LOAD_FAILED where files are missing, damaged or contradict each other.
+    """
+    import torch
+
+    config = _read_config(path)
+    model_class = _model_class(config)
+    tensors = _map_tensors(path)
+    with _told_apart("the weights do not fit the architecture"):
+        model, info = model_class.from_pretrained(
+            None,
+            config=config,
+            state_dict=tensors,
+            dtype="auto" if dtype is None else dtype,
+            output_loading_info=True,
+        )
+    absent = sorted(info["missing_keys"]) + sorted(str(key[0]) for key in info["mismatched_keys"])
+    if absent:
+        raise _failed(f"{len(absent)} tensors are missing or have another shape than config.json says: {absent[0]}")
+    _restore_generation_config(model, path)
+    return cast(torch.nn.Module, model.eval())
+
+
+def load_processor_directory(path: Path) -> Any:
+    """What turns inputs into tensors for the model: its tokenizer, image processor, or the two together.
+
+    Raises MODEL_LOAD_FAILED where the directory has none that can be read.
+    """
+    from transformers import AutoProcessor, AutoTokenizer
+
+    composed = (path / "preprocessor_config.json").exists() or (path / "processor_config.json").exists()
+    loader: Any = AutoProcessor if composed else AutoTokenizer
+    with _told_apart("the tokenizer or processor could not be read"):
+        return loader.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+
+
+def read_json(path: Path) -> Any:
+    """The content of a JSON file of a model; None where there is no such file. Raises MODEL_LOAD_FAILED."""
+    try:
+        if path.stat().st_size > JSON_BYTES_MAX:
+            raise _failed(f"{path.name} is over {JSON_BYTES_MAX} bytes")
+        return json.loads(path.read_bytes())
+    except FileNotFoundError:
+        return None
+    except (ValueError, RecursionError) as error:
+        raise _failed(f"{path.name} is not JSON") from error
+
+
+def _read_config(path: Path) -> Any:
+    from transformers import CONFIG_MAPPING
+
+    known: Any = CONFIG_MAPPING
+    content = read_json(path / CONFIG)
+    if content is None:
+        raise _unsupported(f"there is no {CONFIG}; only models in transformers' form can be loaded")
+    if not isinstance(content, dict):
+        raise _failed(f"{CONFIG} is not an object")
+    settings = cast(dict[str, Any], content)
+    if "quantization_config" in settings:
+        raise _unsupported("the weights are quantised; publish a version in float32, float16 or bfloat16")
+    model_type = str(settings.get("model_type", ""))
+    if model_type not in known:
+        because = ", and its own code is never run" if "auto_map" in settings else ""
+        raise _unsupported(f"its model_type {model_type[:80]!a} is not one that transformers knows{because}")
+    with _told_apart(f"{CONFIG} is not valid for a {model_type}"):
+        return known[model_type].from_dict(_cleaned(settings))
+
+
+def _cleaned(settings: dict[str, Any]) -> dict[str, Any]:
+    """The settings without those that reach beyond the model, on every level."""
+    kept: dict[str, Any] = {}
+    for key, value in settings.items():
+        if key in _DROPPED:
+            continue
+        if isinstance(value, int) and value > REPEATS_MAX and _REPEATED.search(key):
+            raise _unsupported(f"{CONFIG} asks for {key} = {value}; at most {REPEATS_MAX} can be loaded")
+        kept[key] = _cleaned(cast(dict[str, Any], value)) if isinstance(value, dict) else value
+    return kept
+
+
+def _model_class(config: Any) -> Any:
+    import transformers
+    from transformers import MODEL_MAPPING, PreTrainedModel
+
+    names: list[str] = [str(name) for name in config.architectures or ()]
+    if not names:
+        if type(config) not in MODEL_MAPPING:
+            raise _unsupported(f"{CONFIG} names no architecture")
+        return MODEL_MAPPING[type(config)]
+    found = getattr(transformers, names[0], None)
+    if not (isinstance(found, type) and issubclass(found, PreTrainedModel)):
+        raise _unsupported(f"its architecture {names[0][:80]!a} is not one of transformers'")
+    if not isinstance(config, cast(Any, found).config_class):
+        raise _failed(f"{CONFIG} names the architecture {names[0]}, which does not go with a {config.model_type}")
+    return found
+
+
+def _map_tensors(path: Path) -> "dict[str, torch.Tensor]":
+    """Every tensor of the safetensors files by name, backed by the mapped files."""
+    from safetensors import torch as files
+
+    tensors: dict[str, torch.Tensor] = {}
+    for name in _weight_files(path):
+        with _told_apart(f"{name} could not be read"):
+            tensors |= cast(Any, files).load_file(path / name)
+    return tensors
+
+
+def _weight_files(path: Path) -> list[str]:
+    index = read_json(path / INDEX)
+    if index is not None:
+        try:
+            names = sorted({str(name) for name in index["weight_map"].values()})
+        except (KeyError, TypeError, AttributeError) as error:
+            raise _failed(f"{INDEX} has no weight_map") from error
+        for name in names:
+            if "/" in name or "\\" in name or not (path / name).is_file():
+                raise _failed(f"{INDEX} names a file {name[:80]!a} that is not there")
+        return names
+    if (path / WEIGHTS).is_file():
+        return [WEIGHTS]
+    others = sorted(file.name for file in path.iterdir() if file.suffix in _UNREADABLE)
+    if others:
+        raise _unsupported(f"there is no {WEIGHTS}, and {others[0]} is not loaded: save it as safetensors")
+    raise _unsupported(f"there is no {WEIGHTS}")
+
+
+def _restore_generation_config(model: Any, path: Path) -> None:
+    """Give the model the end tokens and defaults of generation_config.json, as loading by name would have."""
+    from transformers import GenerationConfig
+
+    content = read_json(path / "generation_config.json")
+    if isinstance(content, dict) and model.can_generate():
+        with _told_apart("generation_config.json is not valid"):
+            model.generation_config = cast(Any, GenerationConfig).from_dict(_cleaned(cast(dict[str, Any], content)))
+
+
+@contextlib.contextmanager
+def _told_apart(what: str) -> Generator[None]:
+    """Make whatever a library raises over a model's files into MODEL_LOAD_FAILED."""
+    try:
+        yield
+    except FailedPrecondition:
+        raise
+    # The libraries raise every kind over foreign files.
+    except Exception as error:
+        raise _failed(f"{what}: {str(error)[:500]}") from error
+
+
+def _unsupported(why: str) -> FailedPrecondition:
+    return FailedPrecondition("MODEL_UNSUPPORTED", f"This model cannot be loaded: {why}.")
+
+
+def _failed(why: str) -> FailedPrecondition:
+    return FailedPrecondition("MODEL_LOAD_FAILED", f"The model's files could not be loaded: {why}.")

@@ -1,0 +1,137 @@
+"""Publishes a directory as the next version of a model."""
+
+import time
+import uuid
+from collections.abc import Sequence
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+
+import grpc
+
+from modelzoo import records, wire
+from modelzoo.calls import building, translated
+from modelzoo.errors import AlreadyExists, InvalidArgument, NotFound
+from modelzoo.progress import Progress
+from modelzoo.records import PushResult
+from modelzoo.reference import Alias, Reference
+from modelzoo.sniff import refuse_pickle
+from modelzoo.tree import Tree, read_tree
+from modelzoo.upload import Base, upload
+from zoo.catalog.v1 import catalog_service_pb2 as pb
+from zoo.catalog.v1 import catalog_service_pb2_grpc as rpc
+from zoo.catalog.v1 import model_pb2
+
+__all__ = ["push"]
+
+BASES_MAX = 16  # what FindMissingBlobs takes
+
+
+def push(
+    channel: grpc.Channel,
+    directory: Path,
+    model: Reference,
+    *,
+    format: str | None = None,
+    source: str = "",
+    alias: str | None = None,
+    bases: Sequence[Base] = (),
+    create_namespace: bool = False,
+    progress: Progress | None = None,
+) -> PushResult:
+    """Publish the files below `directory` as a version of `model`, which is made if need be, and move `alias` to it.
+
+    Blobs that the latest version or a base has are not sent. Repeating a push that broke off sends what is missing;
+    pushing what is the latest version already publishes nothing and answers that version.
+    Raises REFERENCE_INVALID for a `model` with a selector, what `read_tree` and `upload` raise, and what the catalog
+    refuses: ROLE_MISSING, NAMESPACE_NOT_FOUND.
+    """
+    if model.selector is not None:
+        raise InvalidArgument(
+            "REFERENCE_INVALID", f"The zoo gives versions their numbers: push to {model.model}, without '@'."
+        )
+    wanted = None if alias is None else Alias(alias)  # refused before anything is sent
+    started = time.monotonic()
+    tree = read_tree(directory)
+    _refuse_pickles(tree)
+    catalog = rpc.CatalogServiceStub(channel)
+    _ensure_model(catalog, model, create_namespace)
+    latest = _latest(catalog, model)
+    known = [Base(model.namespace, latest.manifest_digest)] if latest else []
+    uploaded = upload(
+        channel,
+        tree,
+        model.namespace,
+        format=format or guess_format(tree),
+        bases=[*known, *bases][:BASES_MAX],
+        progress=progress,
+    )
+    if latest is None or latest.manifest_digest != uploaded.digest:
+        latest = _create_version(catalog, model, uploaded.digest, source)
+    if wanted is not None:
+        _set_alias(catalog, latest, wanted)
+    return PushResult(
+        reference=latest.reference,
+        digest=uploaded.digest,
+        bytes_total=tree.size_bytes,
+        bytes_sent=uploaded.bytes_sent,
+        seconds=time.monotonic() - started,
+        skipped=tree.skipped,
+    )
+
+
+def _refuse_pickles(tree: Tree) -> None:
+    """As the service would, but before anything is sent."""
+    for entry in tree.files:
+        try:
+            refuse_pickle(entry.path, partial(tree.source(entry.path).open, "rb"))
+        except OSError as error:
+            raise InvalidArgument("LOCAL_PATH_INVALID", f"{entry.path!a} cannot be read: {error.strerror}.") from error
+
+
+def guess_format(tree: Tree) -> str:
+    """The manifest format that the files' names speak for; `opaque` where they say nothing."""
+    names = {entry.path for entry in tree.files}
+    suffixes = {Path(name).suffix.lower() for name in names}
+    if "adapter_config.json" in names and ".safetensors" in suffixes:
+        return "adapter"
+    if "config.json" in names and ".safetensors" in suffixes:
+        return "transformers"
+    if ".onnx" in suffixes:
+        return "onnx"
+    return "gguf" if ".gguf" in suffixes else "opaque"
+
+
+def _ensure_model(catalog: rpc.CatalogServiceStub, model: Reference, create_namespace: bool) -> None:
+    with suppress(NotFound), translated():
+        catalog.GetModel(pb.GetModelRequest(name=model.model))
+        return
+    if create_namespace:
+        with suppress(AlreadyExists), translated():
+            namespace = model_pb2.Namespace(name=model.namespace)
+            catalog.CreateNamespace(pb.CreateNamespaceRequest(namespace=namespace))
+    with suppress(AlreadyExists), translated():
+        catalog.CreateModel(pb.CreateModelRequest(model=model_pb2.Model(name=model.model), request_id=uuid.uuid4().hex))
+
+
+def _latest(catalog: rpc.CatalogServiceStub, model: Reference) -> records.Version | None:
+    with suppress(NotFound), translated():
+        return wire.version(catalog.GetVersion(pb.GetVersionRequest(reference=model.model)).version)
+    return None
+
+
+def _create_version(catalog: rpc.CatalogServiceStub, model: Reference, digest: str, source: str) -> records.Version:
+    with building():
+        request = pb.CreateVersionRequest(
+            model=model.model, manifest_digest=digest, request_id=uuid.uuid4().hex, source=source
+        )
+    with translated():
+        return wire.version(catalog.CreateVersion(request).version)
+
+
+def _set_alias(catalog: rpc.CatalogServiceStub, version: records.Version, alias: Alias) -> None:
+    targets = [model_pb2.AliasTarget(version=version.version)]
+    with translated():
+        catalog.SetAlias(
+            pb.SetAliasRequest(alias=model_pb2.Alias(model=version.model, alias=alias.name, targets=targets))
+        )

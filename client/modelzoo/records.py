@@ -1,0 +1,203 @@
+"""What the client answers: plain values, the same whatever the wire looks like."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+__all__ = [
+    "Alias",
+    "AliasTarget",
+    "Completion",
+    "Facts",
+    "Finish",
+    "Grant",
+    "Key",
+    "LoadedModel",
+    "Model",
+    "Namespace",
+    "NewKey",
+    "Principal",
+    "PullResult",
+    "PushResult",
+    "Version",
+    "Worker",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Namespace:
+    name: str
+    description: str
+    create_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """A model; what a newest version says is empty where there is none. `card` is empty in listings."""
+
+    name: str
+    task: str
+    description: str
+    licence: str
+    tags: tuple[str, ...]
+    card: str
+    latest_version: int | None
+    create_time: datetime | None
+    update_time: datetime | None
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the zoo read from a version's bytes; unknown numbers are None, unknown words empty."""
+
+    architecture: str
+    task: str
+    parameters: int | None
+    dtype_bytes: Mapping[str, int]
+    context_length: int | None
+    labels: tuple[str, ...]
+    size_bytes: int
+    file_count: int
+    format: str
+    chat_template: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A published version. `state` is READY, DEPRECATED, QUARANTINED or DELETED."""
+
+    model: str
+    version: int
+    manifest_digest: str
+    state: str
+    facts: Facts
+    source: str
+    creator: str
+    create_time: datetime | None
+
+    @property
+    def reference(self) -> str:
+        """`namespace/name@number`."""
+        return f"{self.model}@{self.version}"
+
+
+@dataclass(frozen=True, slots=True)
+class AliasTarget:
+    version: int
+    weight: int
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    model: str
+    alias: str
+    targets: tuple[AliasTarget, ...]
+    update_time: datetime | None
+    etag: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """How a generation ended: `reason` is STOP or LENGTH; `reference` and `manifest_digest` say what answered."""
+
+    reason: str
+    input_tokens: int
+    output_tokens: int
+    queue_s: float
+    prefill_s: float
+    decode_s: float
+    reference: str
+    manifest_digest: str
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    text: str
+    finish: Finish
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    name: str
+    subject: str
+    description: str
+    create_time: datetime | None
+    expire_time: datetime | None
+    revoke_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class NewKey:
+    """A key and its secret, which nobody can show again."""
+
+    key: Key
+    secret: str
+
+    def __repr__(self) -> str:
+        return f"NewKey({self.key.name})"
+
+
+@dataclass(frozen=True, slots=True)
+class Grant:
+    """`role` is VIEWER, INVOKER, PUBLISHER, TRAINER or ADMIN."""
+
+    subject: str
+    namespace: str
+    role: str
+    create_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Principal:
+    """Who the caller is, and its role by namespace (`*` is every one)."""
+
+    subject: str
+    roles: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModel:
+    reference: str
+    manifest_digest: str
+    loading: bool
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    name: str
+    resource_class: str
+    start_time: datetime | None
+    running: int
+    queued: int
+    capacity: int
+    used_bytes: int
+    budget_bytes: int
+    draining: bool
+    models: tuple[LoadedModel, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PushResult:
+    """`bytes_sent` went over the wire as blobs, those sent twice counted twice; `skipped` are hidden files left out."""
+
+    reference: str
+    digest: str
+    bytes_total: int
+    bytes_sent: int
+    seconds: float
+    skipped: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class PullResult:
+    """`path` is the directory with the files; `bytes_received` went over the wire."""
+
+    reference: str
+    digest: str
+    path: Path
+    bytes_total: int
+    bytes_received: int
+    seconds: float

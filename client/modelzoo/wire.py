@@ -1,0 +1,161 @@
+"""Records from protobuf messages: the only place of the client that knows both."""
+
+from datetime import UTC, datetime
+
+from google.protobuf.duration_pb2 import Duration
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from modelzoo import records
+from zoo.catalog.v1 import model_pb2
+from zoo.iam.v1 import iam_service_pb2, key_pb2
+from zoo.inference.v1 import generation_pb2, worker_service_pb2
+
+__all__ = [
+    "alias",
+    "finish",
+    "grant",
+    "key",
+    "model",
+    "namespace",
+    "new_key",
+    "principal",
+    "role_to_pb",
+    "to_timestamp",
+    "version",
+    "worker",
+]
+
+
+def namespace(pb: model_pb2.Namespace) -> records.Namespace:
+    return records.Namespace(pb.name, pb.description, _time(pb.create_time))
+
+
+def model(pb: model_pb2.Model) -> records.Model:
+    return records.Model(
+        name=pb.name,
+        task=pb.task,
+        description=pb.description,
+        licence=pb.licence,
+        tags=tuple(pb.tags),
+        card=pb.card,
+        latest_version=pb.latest_version or None,
+        create_time=_time(pb.create_time),
+        update_time=_time(pb.update_time),
+        etag=pb.etag,
+    )
+
+
+def version(pb: model_pb2.Version) -> records.Version:
+    return records.Version(
+        model=pb.model,
+        version=pb.version,
+        manifest_digest=pb.manifest_digest,
+        state=model_pb2.VersionState.Name(pb.state).removeprefix("VERSION_STATE_"),
+        facts=_facts(pb.facts),
+        source=pb.source,
+        creator=pb.creator,
+        create_time=_time(pb.create_time),
+    )
+
+
+def _facts(pb: model_pb2.Facts) -> records.Facts:
+    return records.Facts(
+        architecture=pb.architecture,
+        task=pb.task,
+        parameters=pb.parameters or None,
+        dtype_bytes=dict(pb.dtype_bytes),
+        context_length=pb.context_length or None,
+        labels=tuple(pb.labels),
+        size_bytes=pb.size_bytes,
+        file_count=pb.file_count,
+        format=pb.format,
+        chat_template=pb.chat_template,
+    )
+
+
+def alias(pb: model_pb2.Alias) -> records.Alias:
+    targets = tuple(records.AliasTarget(target.version, target.weight) for target in pb.targets)
+    return records.Alias(pb.model, pb.alias, targets, _time(pb.update_time), pb.etag)
+
+
+def finish(pb: generation_pb2.Finish) -> records.Finish:
+    return records.Finish(
+        reason=generation_pb2.FinishReason.Name(pb.reason).removeprefix("FINISH_REASON_"),
+        input_tokens=pb.usage.input_tokens,
+        output_tokens=pb.usage.output_tokens,
+        queue_s=_seconds(pb.timings.queue),
+        prefill_s=_seconds(pb.timings.prefill),
+        decode_s=_seconds(pb.timings.decode),
+        reference=pb.reference,
+        manifest_digest=pb.manifest_digest,
+    )
+
+
+def key(pb: key_pb2.Key) -> records.Key:
+    return records.Key(
+        name=pb.name,
+        subject=pb.subject,
+        description=pb.description,
+        create_time=_time(pb.create_time),
+        expire_time=_time(pb.expire_time),
+        revoke_time=_time(pb.revoke_time),
+    )
+
+
+def new_key(pb: iam_service_pb2.CreateKeyResponse) -> records.NewKey:
+    return records.NewKey(key(pb.key), pb.secret)
+
+
+def grant(pb: key_pb2.Grant) -> records.Grant:
+    return records.Grant(pb.subject, pb.namespace, _role(pb.role), _time(pb.create_time))
+
+
+def principal(pb: iam_service_pb2.GetPrincipalResponse) -> records.Principal:
+    return records.Principal(pb.subject, {name: _role(role) for name, role in sorted(pb.roles.items())})
+
+
+def worker(pb: worker_service_pb2.Worker) -> records.Worker:
+    return records.Worker(
+        name=pb.name,
+        resource_class=pb.resource_class,
+        start_time=_time(pb.start_time),
+        running=pb.running,
+        queued=pb.queued,
+        capacity=pb.capacity,
+        used_bytes=pb.used_bytes,
+        budget_bytes=pb.budget_bytes,
+        draining=pb.draining,
+        models=tuple(
+            records.LoadedModel(loaded.reference, loaded.manifest_digest, loaded.loading, loaded.size_bytes)
+            for loaded in pb.models
+        ),
+    )
+
+
+def role_to_pb(role: str) -> "key_pb2.Role.ValueType":
+    """The role of that name in any case; ValueError, naming them all, if there is none."""
+    roles = {name.removeprefix("ROLE_"): number for name, number in key_pb2.Role.items() if number}
+    if role.upper() not in roles:
+        raise ValueError(f"{role!r} is not one of {', '.join(roles)}")
+    return roles[role.upper()]
+
+
+def to_timestamp(time: datetime | None) -> Timestamp | None:
+    """The same moment; a time without a zone is taken as local, as datetime does."""
+    if time is None:
+        return None
+    stamp = Timestamp()
+    stamp.FromDatetime(time.astimezone(UTC))
+    return stamp
+
+
+def _time(stamp: Timestamp) -> datetime | None:
+    return stamp.ToDatetime(UTC) if stamp.seconds or stamp.nanos else None
+
+
+def _seconds(duration: Duration) -> float:
+    return duration.ToNanoseconds() / 1e9
+
+
+def _role(role: "key_pb2.Role.ValueType") -> str:
+    return key_pb2.Role.Name(role).removeprefix("ROLE_")

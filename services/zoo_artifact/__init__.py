@@ -1,0 +1,1 @@
+"""The artifact service: blobs, manifests, pins, and reading files from them."""

@@ -1,0 +1,52 @@
+"""What a manifest's content must be before it becomes visible: read from the stored blobs, not believed.
+
+Paths, duplicates and sizes are checked by `Manifest` itself. Here: every file is cut as the cut says, every
+safetensors header is right, and nothing is a pickle.
+"""
+
+import asyncio
+from concurrent.futures import ThreadPoolExecutor
+
+from modelzoo.cut import cut_file
+from modelzoo.errors import InvalidArgument
+from modelzoo.manifest import File, Manifest
+from modelzoo.safetensors_header import HEADER_BYTES_MAX
+from modelzoo.sniff import refuse_pickle
+from zoo_artifact.storage import Storage
+from zoo_artifact.stored_file import StoredFile
+
+__all__ = ["admit"]
+
+FILES_AT_ONCE = 4
+# Of one file: as much as a header may have, and enough of an archive to tell people what they are pushing.
+LOOK_BYTES = HEADER_BYTES_MAX + 1024 * 1024
+
+
+async def admit(manifest: Manifest, storage: Storage) -> None:
+    """Return if the content may become visible; its blobs are stored.
+
+    Raises MANIFEST_INVALID, SAFETENSORS_INVALID, PICKLE_REFUSED, naming the first file at fault.
+    """
+    loop = asyncio.get_running_loop()
+    # Threads of its own: parsers wait for the object store in them.
+    threads = ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="admit")
+    try:
+        checks = [loop.run_in_executor(threads, _check_file, file, storage, loop) for file in manifest.files]
+        for check in checks:
+            await check
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _check_file(file: File, storage: Storage, loop: asyncio.AbstractEventLoop) -> None:
+    stored = StoredFile(file, storage, loop, LOOK_BYTES)
+    refuse_pickle(file.path, stored.open)
+    with stored.open() as content:
+        segments = cut_file(file.path, content, file.size)
+        if [segment.length for segment in segments] != [blob.size for blob in file.blobs]:
+            raise InvalidArgument(
+                "MANIFEST_INVALID",
+                f"Not a valid manifest: the blobs of {file.path!a} are not where the cut tensor/1 divides it; cut the "
+                "file again.",
+                metadata={"path": file.path},
+            )

@@ -1,0 +1,221 @@
+"""What the object store holds and who may use it, in SQL. Every method is one transaction.
+
+Namespaces come as keys (`names.namespace_key`). A row of `blobs` in the state `stored` means that the bytes are in the
+object store: it is written after them, and a sweeper marks it `deleting` before it removes them.
+"""
+
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, delete, exists, select, true, update
+
+# Its ON CONFLICT is SQLite's too, and compiles for both.
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from modelzoo.errors import FailedPrecondition, Unavailable
+from modelzoo.manifest import Blob, Manifest
+from zoo_artifact.schema import blobs, manifests, namespace_blobs, namespace_manifests, pins
+from zoo_store.sql import Database, now
+
+__all__ = ["Index", "Pin", "blobs_missing"]
+
+# Rows that one statement names at most; SQLite and PostgreSQL both take 32,766 parameters.
+BATCH = 1000
+STORED, DAMAGED, DELETING = "stored", "damaged", "deleting"
+BEING_DELETED_RETRY_S = 1.0
+
+
+@dataclass(frozen=True, slots=True)
+class Pin:
+    """`subject` keeps a manifest, as `holder`, until `expire_time`; None: for ever."""
+
+    subject: str
+    holder: str
+    expire_time: datetime | None
+
+
+class Index:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def now(self) -> datetime:
+        """The database's time."""
+        async with self._database.read() as connection:
+            return (await connection.execute(select(now()))).scalar_one()
+
+    async def claim_blob(self, namespace: str, blob: Blob) -> bool:
+        """Whether the blob is stored already; if so, the namespace may use it from now on, and it was touched.
+
+        Only for who has shown that it has the bytes. Raises Unavailable while the blob is being deleted.
+        """
+        async with self._database.write() as connection:
+            state = await connection.scalar(select(blobs.c.state).where(blobs.c.digest == blob.digest))
+            if state == DELETING:
+                raise _being_deleted(blob.digest)
+            if state != STORED:
+                return False
+            await _touch(connection, [blob.digest], true())
+            await _allow_blobs(connection, namespace, [blob.digest])
+            return True
+
+    async def record_blob(self, namespace: str, blob: Blob) -> None:
+        """The blob is stored, and the namespace may use it. Raises Unavailable while it is being deleted."""
+        async with self._database.write() as connection:
+            row = {"digest": blob.digest, "size_bytes": blob.size, "state": STORED, "reference_count": 0}
+            upsert = (
+                insert(blobs)
+                .values(**row, touch_time=now())
+                .on_conflict_do_update(
+                    index_elements=[blobs.c.digest],
+                    set_={"state": STORED, "touch_time": now()},
+                    where=blobs.c.state != DELETING,
+                )
+                .returning(blobs.c.digest)
+            )
+            if await connection.scalar(upsert) is None:
+                raise _being_deleted(blob.digest)
+            await _allow_blobs(connection, namespace, [blob.digest])
+
+    async def mark_damaged(self, digest: str) -> None:
+        """The blob counts as missing until it is sent again."""
+        async with self._database.write() as connection:
+            damaged = update(blobs).where(blobs.c.digest == digest, blobs.c.state == STORED).values(state=DAMAGED)
+            await connection.execute(damaged)
+
+    async def find_blobs(self, namespace: str, digests: Sequence[str], readable: Collection[str]) -> dict[str, int]:
+        """Sizes in bytes of those that are there, which means stored, and for the namespace or in `readable`.
+
+        They were touched: no sweep takes them for its grace period.
+        """
+        async with self._database.write() as connection:
+            return await _touch_usable(connection, namespace, digests, readable)
+
+    async def has_manifest(self, namespace: str, digest: str) -> bool:
+        """Whether the manifest is visible in the namespace."""
+        async with self._database.read() as connection:
+            return await _is_visible(connection, namespace, digest)
+
+    async def knows_manifest(self, digest: str) -> bool:
+        """Whether any namespace has it: then its content was admitted once."""
+        async with self._database.read() as connection:
+            return await connection.scalar(select(manifests.c.digest).where(manifests.c.digest == digest)) is not None
+
+    async def publish(
+        self,
+        namespace: str,
+        digest: str,
+        manifest: Manifest,
+        readable: Collection[str],
+        pin: Pin,
+    ) -> None:
+        """Make the manifest visible in the namespace, counted in its blobs and pinned: all of it or nothing.
+
+        Raises BLOBS_MISSING where `find_blobs` would not find them all.
+        """
+        named = manifest.unique_blobs()
+        async with self._database.write() as connection:
+            found = await _touch_usable(connection, namespace, list(named), readable)
+            if len(found) < len(named):
+                raise blobs_missing(len(named) - len(found))
+            row = {"digest": digest, "size_bytes": manifest.size_bytes}
+            new = (
+                insert(manifests)
+                .values(**row, create_time=now())
+                .on_conflict_do_nothing()
+                .returning(manifests.c.digest)
+            )
+            if await connection.scalar(new) is not None:
+                for some in _batches(list(named)):
+                    counted = update(blobs).where(blobs.c.digest.in_(some))
+                    await connection.execute(counted.values(reference_count=blobs.c.reference_count + 1))
+            visible = insert(namespace_manifests).values(namespace=namespace, digest=digest)
+            await connection.execute(visible.on_conflict_do_nothing())
+            await _allow_blobs(connection, namespace, [blob for blob in named if blob in readable])
+            await _put_pin(connection, namespace, digest, pin)
+
+    async def pin(self, namespace: str, digest: str, pin: Pin) -> bool:
+        """Set the pin, or move its expiry. False where the namespace has no such manifest."""
+        async with self._database.write() as connection:
+            if not await _is_visible(connection, namespace, digest):
+                return False
+            await _put_pin(connection, namespace, digest, pin)
+            return True
+
+    async def unpin(self, namespace: str, digest: str, subject: str, holder: str) -> None:
+        """End the subject's pin, if there is one."""
+        async with self._database.write() as connection:
+            await connection.execute(
+                delete(pins).where(
+                    pins.c.namespace == namespace,
+                    pins.c.digest == digest,
+                    pins.c.subject == subject,
+                    pins.c.holder == holder,
+                )
+            )
+
+
+def _allowed(namespace: str) -> ColumnElement[bool]:
+    return exists().where(namespace_blobs.c.namespace == namespace, namespace_blobs.c.digest == blobs.c.digest)
+
+
+async def _touch(connection: AsyncConnection, digests: Sequence[str], condition: ColumnElement[bool]) -> dict[str, int]:
+    """Touch those that are stored and meet the condition; their sizes in bytes."""
+    touched: dict[str, int] = {}
+    for some in _batches(digests):
+        usable = update(blobs).where(blobs.c.digest.in_(some), blobs.c.state == STORED, condition)
+        rows = await connection.execute(usable.values(touch_time=now()).returning(blobs.c.digest, blobs.c.size_bytes))
+        touched |= {row.digest: row.size_bytes for row in rows}
+    return touched
+
+
+async def _touch_usable(
+    connection: AsyncConnection, namespace: str, digests: Sequence[str], readable: Collection[str]
+) -> dict[str, int]:
+    """Touch those that the namespace may use, or that are in `readable`; their sizes in bytes."""
+    found = await _touch(connection, [digest for digest in digests if digest in readable], true())
+    return found | await _touch(connection, [d for d in digests if d not in readable], _allowed(namespace))
+
+
+async def _allow_blobs(connection: AsyncConnection, namespace: str, digests: Sequence[str]) -> None:
+    for some in _batches(digests):
+        rows = [{"namespace": namespace, "digest": digest} for digest in some]
+        await connection.execute(insert(namespace_blobs).values(rows).on_conflict_do_nothing())
+
+
+async def _is_visible(connection: AsyncConnection, namespace: str, digest: str) -> bool:
+    visible = select(namespace_manifests.c.digest).where(
+        namespace_manifests.c.namespace == namespace, namespace_manifests.c.digest == digest
+    )
+    return await connection.scalar(visible) is not None
+
+
+async def _put_pin(connection: AsyncConnection, namespace: str, digest: str, pin: Pin) -> None:
+    row = {"namespace": namespace, "digest": digest, "subject": pin.subject, "holder": pin.holder}
+    await connection.execute(
+        insert(pins)
+        .values(**row, expire_time=pin.expire_time)
+        .on_conflict_do_update(index_elements=list(pins.primary_key), set_={"expire_time": pin.expire_time})
+    )
+
+
+def _batches(digests: Sequence[str]) -> Iterator[Sequence[str]]:
+    return (digests[start : start + BATCH] for start in range(0, len(digests), BATCH))
+
+
+def blobs_missing(count: int) -> FailedPrecondition:
+    return FailedPrecondition(
+        "BLOBS_MISSING",
+        f"{count} of the manifest's blobs are not stored, or not for this namespace: ask which with FindMissingBlobs, "
+        "send them, then repeat",
+        metadata={"missing": str(count)},
+    )
+
+
+def _being_deleted(digest: str) -> Unavailable:
+    return Unavailable(
+        "STORAGE_UNAVAILABLE",
+        f"blob {digest} is being deleted at this moment: send it again",
+        retry_after_s=BEING_DELETED_RETRY_S,
+    )

@@ -1,0 +1,97 @@
+"""ArtifactService on the wire: messages in, domain calls, messages out."""
+
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from datetime import UTC
+from typing import Any
+
+import grpc
+
+from modelzoo.errors import InvalidArgument
+from zoo.artifact.v1 import artifact_service_pb2 as pb
+from zoo.artifact.v1 import artifact_service_pb2_grpc as rpc
+from zoo_artifact.artifacts import Artifacts, ManifestName
+from zoo_artifact.index import Pin
+from zoo_artifact.rules import BASES
+from zoo_artifact.upload import BlobStart, Part, UploadHeader
+from zoo_server.authorization import enforce
+from zoo_server.call import current_principal
+
+__all__ = ["ArtifactServicer"]
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class ArtifactServicer(rpc.ArtifactServiceServicer):
+    def __init__(self, artifacts: Artifacts) -> None:
+        self._artifacts = artifacts
+
+    async def FindMissingBlobs(
+        self, request: pb.FindMissingBlobsRequest, context: Context
+    ) -> pb.FindMissingBlobsResponse:
+        enforce(BASES, current_principal(), request)
+        bases = [name_from_pb(base) for base in request.bases]
+        missing = await self._artifacts.find_missing(request.namespace, request.digests, bases)
+        return pb.FindMissingBlobsResponse(missing_digests=missing)
+
+    async def WriteBlobs(
+        self, request_iterator: AsyncIterator[pb.WriteBlobsRequest], context: Context
+    ) -> AsyncGenerator[pb.WriteBlobsResponse]:
+        async with aclosing(self._artifacts.write_blobs(parts_from_pb(request_iterator))) as digests:
+            async for digest in digests:
+                yield pb.WriteBlobsResponse(digest=digest)
+
+    async def PutManifest(self, request: pb.PutManifestRequest, context: Context) -> pb.PutManifestResponse:
+        principal = current_principal()
+        enforce(BASES, principal, request)
+        bases = [name_from_pb(base) for base in request.bases]
+        put = await self._artifacts.put_manifest(request.namespace, request.manifest, bases, principal.subject)
+        return pb.PutManifestResponse(manifest_digest=put.digest, size_bytes=put.size_bytes)
+
+    async def GetManifest(self, request: pb.GetManifestRequest, context: Context) -> pb.GetManifestResponse:
+        return pb.GetManifestResponse(manifest=await self._artifacts.get_manifest(name_from_pb(request)))
+
+    async def ReadFile(self, request: pb.ReadFileRequest, context: Context) -> AsyncGenerator[pb.ReadFileResponse]:
+        length = request.length_bytes if request.HasField("length_bytes") else None
+        file = await self._artifacts.open_file(name_from_pb(request), request.path, request.offset_bytes, length)
+        async with aclosing(file) as chunks:
+            async for chunk in chunks:
+                yield pb.ReadFileResponse(chunk=chunk)
+
+    async def Pin(self, request: pb.PinRequest, context: Context) -> pb.PinResponse:
+        await self._artifacts.pin(name_from_pb(request), pin_from_pb(request, current_principal().subject))
+        return pb.PinResponse()
+
+    async def Unpin(self, request: pb.UnpinRequest, context: Context) -> pb.UnpinResponse:
+        await self._artifacts.unpin(name_from_pb(request), current_principal().subject, request.holder)
+        return pb.UnpinResponse()
+
+
+def name_from_pb(
+    message: pb.ManifestName | pb.GetManifestRequest | pb.ReadFileRequest | pb.PinRequest | pb.UnpinRequest,
+) -> ManifestName:
+    return ManifestName(message.namespace, message.manifest_digest)
+
+
+async def parts_from_pb(messages: AsyncIterator[pb.WriteBlobsRequest]) -> AsyncGenerator[Part]:
+    async for message in messages:
+        match message.WhichOneof("part"):
+            case "header":
+                yield UploadHeader(message.header.namespace)
+            case "blob":
+                yield BlobStart(message.blob.digest, message.blob.size_bytes)
+            case "chunk":
+                yield message.chunk
+            case None:
+                raise InvalidArgument("STREAM_ORDER_INVALID", "a message has no part: send a header, a blob or a chunk")
+
+
+def pin_from_pb(request: pb.PinRequest, subject: str) -> Pin:
+    expires = request.expire_time if request.HasField("expire_time") else None
+    try:
+        expire_time = None if expires is None else expires.ToDatetime(UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidArgument(
+            "FIELD_INVALID", "expire_time is not a time of the years 1 to 9999", field="expire_time"
+        ) from error
+    return Pin(subject, request.holder, expire_time)

@@ -1,0 +1,20 @@
+"""What the artifact service reads from its environment, beside what every server does."""
+
+from pydantic import Field
+
+from zoo_server.settings import ServerSettings
+
+__all__ = ["Settings"]
+
+
+class Settings(ServerSettings):
+    """Each field is the environment variable ZOO_<NAME>."""
+
+    database_url: str
+    """Where the index is: `sqlite:////path/artifact.db`."""
+    blobs_url: str
+    """Where the bytes are: `s3://bucket/prefix?endpoint=http://host:port&region=us-east-1`."""
+    access_key: str = Field(validation_alias="AWS_ACCESS_KEY_ID")
+    """The object store's access key: AWS_ACCESS_KEY_ID."""
+    secret_key: str = Field(validation_alias="AWS_SECRET_ACCESS_KEY", repr=False)
+    """Its secret key: AWS_SECRET_ACCESS_KEY."""

@@ -1,0 +1,114 @@
+"""Blobs and manifests in the object store, verified on the way in and on the way out.
+
+    blobs/<first 2 digits>/<BLAKE3-256>          the bytes
+    manifests/<first 2 digits>/<SHA-256>.json    canonical JSON
+    namespaces/<namespace>/<SHA-256>             empty: the manifest is visible there
+
+These objects are the truth; what SQL knows can be made from them again.
+"""
+
+import asyncio
+import hashlib
+from contextlib import nullcontext
+
+import blake3
+
+from modelzoo.errors import DataLoss, InvalidArgument, NotFound, OutOfRange
+from modelzoo.manifest import Blob
+from zoo_store.blobs import BlobStore
+
+__all__ = ["Storage", "check_bytes"]
+
+# Hashing this much takes less time than handing it to a thread.
+INLINE_BYTES = 128 * 1024
+# Large blobs on their way to the store at once, for all streams, and as many from it. More do not make a store faster,
+# only each of them slower, until they run into time limits.
+LARGE_BYTES = 1024 * 1024
+LARGE_AT_ONCE = 4
+
+
+class Storage:
+    """What is stored under a digest has that digest.
+
+    Raises Unavailable STORAGE_UNAVAILABLE where the store does not answer.
+    """
+
+    def __init__(self, store: BlobStore) -> None:
+        self._store = store
+        self._sending = asyncio.Semaphore(LARGE_AT_ONCE)
+        self._fetching = asyncio.Semaphore(LARGE_AT_ONCE)
+
+    async def put_blob(self, blob: Blob, data: bytes) -> None:
+        """Store `data`, which must have passed `check_bytes`."""
+        async with self._sending if blob.size >= LARGE_BYTES else nullcontext():
+            await self._store.put(_blob_key(blob.digest), data)
+
+    async def get_blob(self, blob: Blob) -> bytes:
+        """The blob's bytes, or DataLoss BLOB_CORRUPT where they are damaged or gone."""
+        try:
+            async with self._fetching if blob.size >= LARGE_BYTES else nullcontext():
+                data = await self._store.get(_blob_key(blob.digest))
+        except NotFound as error:
+            raise _corrupt(f"blob {blob.digest}", "is gone from the store") from error
+        if len(data) != blob.size or await _blake3(data) != blob.digest:
+            raise _corrupt(f"blob {blob.digest}", "is damaged in the store")
+        return data
+
+    async def get_part(self, blob: Blob, offset: int, length: int) -> bytes:
+        """A range of the blob, not verified; DataLoss BLOB_CORRUPT where it is gone or too short."""
+        try:
+            return await self._store.get(_blob_key(blob.digest), offset, length)
+        except (NotFound, OutOfRange) as error:
+            raise _corrupt(f"blob {blob.digest}", "is gone from the store, or too short") from error
+
+    async def put_manifest(self, namespace: str, digest: str, data: bytes) -> None:
+        """Store a manifest and that it is visible in the namespace; `digest` is its SHA-256."""
+        await self._store.put(_manifest_key(digest), data)
+        await self._store.put(f"namespaces/{namespace}/{digest}", b"")
+
+    async def get_manifest(self, digest: str) -> bytes:
+        """The manifest's bytes, or DataLoss BLOB_CORRUPT where they are damaged or gone."""
+        try:
+            data = await self._store.get(_manifest_key(digest))
+        except NotFound as error:
+            raise _corrupt(f"manifest {digest}", "is gone from the store") from error
+        if await asyncio.to_thread(_sha256, data) != digest:
+            raise _corrupt(f"manifest {digest}", "is damaged in the store")
+        return data
+
+
+async def check_bytes(blob: Blob, data: bytes) -> None:
+    """Raise BLOB_DIGEST_MISMATCH unless `data` is that blob."""
+    found = await _blake3(data)
+    if found != blob.digest:
+        raise InvalidArgument(
+            "BLOB_DIGEST_MISMATCH",
+            f"the bytes sent as blob {blob.digest} have the BLAKE3-256 {found}: send the bytes that the digest is of",
+            metadata={"digest": blob.digest},
+        )
+
+
+async def _blake3(data: bytes) -> str:
+    if len(data) <= INLINE_BYTES:
+        return _blake3_now(data)
+    return await asyncio.to_thread(_blake3_now, data)
+
+
+def _blake3_now(data: bytes) -> str:
+    return blake3.blake3(data).hexdigest()
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _blob_key(digest: str) -> str:
+    return f"blobs/{digest[:2]}/{digest}"
+
+
+def _manifest_key(digest: str) -> str:
+    return f"manifests/{digest[:2]}/{digest}.json"
+
+
+def _corrupt(what: str, fault: str) -> DataLoss:
+    return DataLoss("BLOB_CORRUPT", f"{what} {fault}: push the files again to repair it")

@@ -1,0 +1,1 @@
+"""The catalog service: models, versions, aliases, changes; namespaces, keys, grants."""

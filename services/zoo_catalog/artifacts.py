@@ -1,0 +1,88 @@
+"""The artifact service as the catalog sees it: pin, read a manifest, read the beginning of a file."""
+
+import asyncio
+from typing import NoReturn
+
+import grpc
+
+from modelzoo.errors import DataLoss, DeadlineExceeded, NotFound, Unavailable, ZooError, from_rpc_error
+from modelzoo.manifest import Manifest
+from zoo.artifact.v1 import artifact_service_pb2 as pb
+from zoo.artifact.v1 import artifact_service_pb2_grpc as rpc
+from zoo_server.call import remaining_s
+
+__all__ = ["Artifacts"]
+
+RETRY_AFTER_S = 1.0
+# What the caller of the catalog can act on; every other answer is a fault between the two services.
+_PASSED_ON = (NotFound, DataLoss, DeadlineExceeded)
+
+
+class Artifacts:
+    """Every method raises MANIFEST_NOT_FOUND as the service does, BLOB_CORRUPT for damaged bytes, and
+    DEPENDENCY_UNAVAILABLE where the service or its storage does not answer.
+    """
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub = rpc.ArtifactServiceStub(channel)
+
+    async def pin(self, namespace: str, manifest_digest: str, holder: str) -> None:
+        """Keep the manifest until `holder` lets go of it. Doing it twice changes nothing."""
+        request = pb.PinRequest(namespace=namespace, manifest_digest=manifest_digest, holder=holder)
+        try:
+            await self._stub.Pin(request, timeout=remaining_s())
+        except grpc.aio.AioRpcError as error:
+            _translate(error)
+
+    async def manifest(self, namespace: str, manifest_digest: str) -> Manifest:
+        request = pb.GetManifestRequest(namespace=namespace, manifest_digest=manifest_digest)
+        try:
+            response = await self._stub.GetManifest(request, timeout=remaining_s())
+        except grpc.aio.AioRpcError as error:
+            _translate(error)
+        # A manifest of 64 MiB takes seconds to read.
+        return await asyncio.to_thread(Manifest.from_bytes, response.manifest)
+
+    async def read(
+        self, namespace: str, manifest_digest: str, path: str, length_bytes: int, offset_bytes: int = 0
+    ) -> bytes:
+        """Exactly `length_bytes` of the file from `offset_bytes` on; the caller keeps within the file's size."""
+        request = pb.ReadFileRequest(
+            namespace=namespace,
+            manifest_digest=manifest_digest,
+            path=path,
+            offset_bytes=offset_bytes,
+            length_bytes=length_bytes,
+        )
+        data = bytearray()
+        try:
+            async for response in self._stub.ReadFile(request, timeout=remaining_s()):
+                data += response.chunk
+        except grpc.aio.AioRpcError as error:
+            _translate(error)
+        if len(data) != length_bytes:
+            raise _unavailable(f"it sent {len(data)} of {length_bytes} bytes of a file")
+        return bytes(data)
+
+
+def _translate(error: grpc.aio.AioRpcError) -> NoReturn:
+    cause = from_rpc_error(error)
+    if isinstance(cause, _PASSED_ON) and cause.reason:
+        raise cause from error
+    if isinstance(cause, DeadlineExceeded):
+        raise DeadlineExceeded(
+            "DEADLINE_EXCEEDED", "the artifact service did not answer before the call's deadline: retry"
+        ) from error
+    if isinstance(cause, Unavailable):
+        raise _unavailable(cause.message) from error
+    # Ours to mend, not the caller's: it becomes INTERNAL, with this in the log.
+    raise RuntimeError(f"the artifact service refused the catalog: {cause.code.name} {cause.reason}") from error
+
+
+def _unavailable(problem: str) -> ZooError:
+    return Unavailable(
+        "DEPENDENCY_UNAVAILABLE",
+        f"the artifact service does not answer as it should ({problem}): retry",
+        metadata={"service": "artifact"},
+        retry_after_s=RETRY_AFTER_S,
+    )

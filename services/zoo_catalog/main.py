@@ -1,0 +1,73 @@
+"""The process `zoo-catalog`."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import grpc
+
+from zoo.catalog.v1 import catalog_service_pb2_grpc as catalog_rpc
+from zoo.iam.v1 import iam_service_pb2_grpc as iam_rpc
+from zoo_catalog.access import AccessSnapshots
+from zoo_catalog.aliases import Aliases
+from zoo_catalog.artifacts import Artifacts
+from zoo_catalog.bootstrap import bootstrap
+from zoo_catalog.catalog_servicer import CatalogServicer
+from zoo_catalog.feed import AccessFeed
+from zoo_catalog.grants import Grants
+from zoo_catalog.iam_servicer import IamServicer
+from zoo_catalog.keys import Keys
+from zoo_catalog.models import Models
+from zoo_catalog.namespaces import Namespaces
+from zoo_catalog.publish import Publisher
+from zoo_catalog.rules import RULES, SERVICES
+from zoo_catalog.settings import Settings
+from zoo_catalog.versions import Versions
+from zoo_server.log import configure_logging
+from zoo_server.peers import open_peer
+from zoo_server.principal import Signer
+from zoo_server.server import build
+from zoo_store.migration import migrate
+from zoo_store.sql import Database, open_database
+
+__all__ = ["MIGRATIONS", "main", "register"]
+
+MIGRATIONS = Path(__file__).parent / "migrations" / "versions"
+
+
+def main() -> None:
+    settings = Settings()  # pyright: ignore[reportCallIssue] - the environment gives the rest
+    configure_logging(settings.log_level)
+    asyncio.run(serve(settings))
+
+
+async def serve(settings: Settings) -> None:
+    async with AsyncExitStack() as stack:
+        database = await stack.enter_async_context(open_database(settings.database_url))
+        await migrate(database, MIGRATIONS)
+        if settings.bootstrap_key_file is not None:
+            await bootstrap(database, settings.bootstrap_key_file.read_text().strip())
+        channel = await stack.enter_async_context(open_peer(settings.artifact, Signer.load(settings.identity)))
+        server = build(settings, RULES)
+        feed = register(server.grpc, database, Artifacts(channel))
+        await server.run(SERVICES, on_drain=feed.close)
+
+
+def register(server: grpc.aio.Server, database: Database, artifacts: Artifacts) -> AccessFeed:
+    """Put both services on the server; the feed has to be closed before the server can drain."""
+    feed = AccessFeed()
+    catalog = CatalogServicer(
+        Namespaces(database, feed),
+        Models(database),
+        Versions(database),
+        Publisher(database, artifacts),
+        Aliases(database),
+    )
+    iam = IamServicer(Keys(database, feed), Grants(database, feed), AccessSnapshots(database, feed))
+    catalog_rpc.add_CatalogServiceServicer_to_server(catalog, server)
+    iam_rpc.add_IamServiceServicer_to_server(iam, server)
+    return feed
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,64 @@
+"""Who may call what of the catalog. Seeing needs VIEWER, publishing PUBLISHER, granting ADMIN, in the namespace named.
+
+Whoever has no role at all in a namespace is answered as if what it names did not exist.
+"""
+
+from collections.abc import Callable
+from typing import Any
+
+from modelzoo.errors import NotFound
+from modelzoo.reference import parse
+from zoo_catalog.names import model_not_found, namespace_not_found, namespace_of, parse_model
+from zoo_server.authorization import Needs, Open, Rule, Rules
+from zoo_server.principal import EVERYWHERE, Role
+
+__all__ = ["CATALOG", "IAM", "RULES", "SERVICES"]
+
+CATALOG = "zoo.catalog.v1.CatalogService"
+IAM = "zoo.iam.v1.IamService"
+SERVICES = (CATALOG, IAM)
+
+
+def _in_model(role: Role, model: Callable[[Any], str]) -> Rule:
+    """`role` in the namespace of the model; `model` reads `namespace/name` from the message."""
+
+    def hidden(message: Any) -> NotFound:
+        return model_not_found(model(message))
+
+    return Needs(role, lambda message: (namespace_of(model(message)),), hidden)
+
+
+def _in_namespace(role: Role, namespace: Callable[[Any], str]) -> Rule:
+    def hidden(message: Any) -> NotFound:
+        return namespace_not_found(namespace(message))
+
+    return Needs(role, lambda message: (namespace(message),), hidden)
+
+
+_OF_THE_CLUSTER = Needs(Role.ADMIN, lambda _: (EVERYWHERE,))
+
+RULES: Rules = {
+    f"/{CATALOG}/CreateNamespace": _OF_THE_CLUSTER,
+    f"/{CATALOG}/GetNamespace": _in_namespace(Role.VIEWER, lambda message: message.name),
+    f"/{CATALOG}/ListNamespaces": Open.TO_AUTHENTICATED,
+    f"/{CATALOG}/CreateModel": _in_namespace(
+        Role.PUBLISHER, lambda message: namespace_of(parse_model(message.model.name))
+    ),
+    f"/{CATALOG}/GetModel": _in_model(Role.VIEWER, lambda message: parse_model(message.name)),
+    f"/{CATALOG}/ListModels": Open.TO_AUTHENTICATED,
+    f"/{CATALOG}/CreateVersion": _in_model(Role.PUBLISHER, lambda message: parse_model(message.model)),
+    f"/{CATALOG}/GetVersion": _in_model(Role.VIEWER, lambda message: parse(message.reference).model),
+    f"/{CATALOG}/ListVersions": _in_model(Role.VIEWER, lambda message: parse_model(message.model)),
+    f"/{CATALOG}/SetAlias": _in_model(Role.PUBLISHER, lambda message: parse_model(message.alias.model)),
+    f"/{CATALOG}/GetAlias": _in_model(Role.VIEWER, lambda message: parse_model(message.model)),
+    f"/{CATALOG}/ListAliases": _in_model(Role.VIEWER, lambda message: parse_model(message.model)),
+    f"/{CATALOG}/DeleteAlias": _in_model(Role.PUBLISHER, lambda message: parse_model(message.model)),
+    f"/{IAM}/CreateKey": _OF_THE_CLUSTER,
+    f"/{IAM}/ListKeys": _OF_THE_CLUSTER,
+    f"/{IAM}/RevokeKey": _OF_THE_CLUSTER,
+    f"/{IAM}/CreateGrant": _in_namespace(Role.ADMIN, lambda message: message.grant.namespace),
+    f"/{IAM}/ListGrants": _in_namespace(Role.ADMIN, lambda message: message.namespace),
+    f"/{IAM}/RevokeGrant": _in_namespace(Role.ADMIN, lambda message: message.namespace),
+    f"/{IAM}/GetPrincipal": Open.TO_AUTHENTICATED,
+    f"/{IAM}/WatchAccess": _OF_THE_CLUSTER,
+}

@@ -1,0 +1,173 @@
+"""The catalog's tables. `key` columns hold names case-folded, so that names are unique without regard to case.
+
+    namespaces ─< models ─< versions
+                        └─< aliases ─< alias_targets >─ versions
+    keys, grants (of subjects)      requests (what request ids were used for)      changes (everything, in order)
+
+A write's times and etag are the time and sequence of its row in `changes`, stamped by the database. Rows with a
+`delete_time` are gone for users, and keep their names reserved. JSON columns hold records of a dataclass.
+"""
+
+from typing import Any
+
+from sqlalchemy import (
+    JSON,
+    BigInteger,
+    Column,
+    ForeignKey,
+    ForeignKeyConstraint,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+)
+
+from zoo_store.sql import UtcTime
+
+__all__ = [
+    "alias_targets",
+    "aliases",
+    "changes",
+    "grants",
+    "keys",
+    "metadata",
+    "models",
+    "namespaces",
+    "requests",
+    "versions",
+]
+
+NAME_LENGTH = 96
+MODEL_NAME_LENGTH = 2 * NAME_LENGTH + 1
+SUBJECT_LENGTH = 128
+SHA256_HEX_LENGTH = 64
+# `namespace/name@alias` or `namespace:subject`.
+RESOURCE_LENGTH = 512
+
+metadata = MetaData()
+
+namespaces = Table(
+    "namespaces",
+    metadata,
+    Column("key", String(NAME_LENGTH), primary_key=True),
+    Column("name", String(NAME_LENGTH), nullable=False),
+    Column("description", Text, nullable=False),
+    Column("create_time", UtcTime, nullable=False),
+    Column("delete_time", UtcTime),
+)
+
+models = Table(
+    "models",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    # `namespace/name`, case-folded, so that one look-up and one order serve.
+    Column("key", String(MODEL_NAME_LENGTH), nullable=False, unique=True),
+    Column[Any]("namespace_key", ForeignKey("namespaces.key"), nullable=False),
+    Column("name", String(MODEL_NAME_LENGTH), nullable=False),
+    Column("description", Text, nullable=False),
+    Column("task", Text, nullable=False),
+    Column("licence", Text, nullable=False),
+    Column("tags", JSON, nullable=False),
+    Column("card", Text, nullable=False),
+    # Highest READY version; 0: none.
+    Column("latest_version", Integer, nullable=False),
+    # Highest number given.
+    Column("newest_version", Integer, nullable=False),
+    Column("etag", BigInteger, nullable=False),
+    Column("create_time", UtcTime, nullable=False),
+    Column("update_time", UtcTime, nullable=False),
+    Column("delete_time", UtcTime),
+)
+
+versions = Table(
+    "versions",
+    metadata,
+    Column[Any]("model_id", ForeignKey("models.id"), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("manifest_digest", String(SHA256_HEX_LENGTH), nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("facts", JSON, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("creator", String(SUBJECT_LENGTH), nullable=False),
+    Column("create_time", UtcTime, nullable=False),
+    PrimaryKeyConstraint("model_id", "version"),
+    Index("versions_by_digest", "model_id", "manifest_digest", "version"),
+)
+
+aliases = Table(
+    "aliases",
+    metadata,
+    Column[Any]("model_id", ForeignKey("models.id"), nullable=False),
+    Column("alias", String(NAME_LENGTH), nullable=False),
+    Column("etag", BigInteger, nullable=False),
+    Column("update_time", UtcTime, nullable=False),
+    PrimaryKeyConstraint("model_id", "alias"),
+)
+
+alias_targets = Table(
+    "alias_targets",
+    metadata,
+    Column("model_id", Integer, nullable=False),
+    Column("alias", String(NAME_LENGTH), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("weight", Integer, nullable=False),
+    PrimaryKeyConstraint("model_id", "alias", "version"),
+    ForeignKeyConstraint(["model_id", "alias"], ["aliases.model_id", "aliases.alias"]),
+    ForeignKeyConstraint(["model_id", "version"], ["versions.model_id", "versions.version"]),
+)
+
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", Integer, primary_key=True),
+    Column("name", String(20), nullable=False, unique=True),
+    Column("secret_sha256", LargeBinary(32), nullable=False),
+    Column("subject", String(SUBJECT_LENGTH), nullable=False),
+    Column("description", Text, nullable=False),
+    Column("create_time", UtcTime, nullable=False),
+    Column("expire_time", UtcTime),
+    Column("revoke_time", UtcTime),
+)
+
+grants = Table(
+    "grants",
+    metadata,
+    # `*` is no row of `namespaces`.
+    Column("namespace_key", String(NAME_LENGTH), nullable=False),
+    Column("subject", String(SUBJECT_LENGTH), nullable=False),
+    Column("namespace", String(NAME_LENGTH), nullable=False),
+    Column("role", Integer, nullable=False),
+    Column("create_time", UtcTime, nullable=False),
+    PrimaryKeyConstraint("namespace_key", "subject"),
+)
+
+requests = Table(
+    "requests",
+    metadata,
+    Column("subject", String(SUBJECT_LENGTH), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("request_id", String(64), nullable=False),
+    Column("arguments_sha256", String(SHA256_HEX_LENGTH), nullable=False),
+    # Names the row that the request made, in its table's own way.
+    Column("made", String(MODEL_NAME_LENGTH), nullable=False),
+    PrimaryKeyConstraint("subject", "action", "request_id"),
+)
+
+changes = Table(
+    "changes",
+    metadata,
+    Column("sequence", Integer, primary_key=True),
+    Column("time", UtcTime, nullable=False),
+    Column("actor", String(SUBJECT_LENGTH), nullable=False),
+    Column("action", String(64), nullable=False),
+    Column("resource", String(RESOURCE_LENGTH), nullable=False),
+    # What the resource said, as JSON objects; null: it did not exist.
+    Column("before", JSON(none_as_null=True)),
+    Column("after", JSON(none_as_null=True)),
+    # A sequence is never given twice, even if the end of the log were removed: it serves as etag.
+    sqlite_autoincrement=True,
+)

@@ -1,0 +1,168 @@
+"""Versions: what a reference means, and which there are. `publish.py` makes them."""
+
+import random
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+from typing import Any
+
+from sqlalchemy import Row, Select, bindparam, literal, or_, select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from modelzoo import reference as references
+from modelzoo.errors import NotFound
+from modelzoo.reference import Reference, parse
+from zoo_catalog.facts import Facts
+from zoo_catalog.models import model_row
+from zoo_catalog.names import parse_model
+from zoo_catalog.schema import alias_targets, models, versions
+from zoo_server.paging import Page, PageRequest, page_of
+from zoo_store.sql import Database
+
+__all__ = ["USABLE", "Version", "VersionState", "Versions", "version_from_row", "version_not_found", "version_query"]
+
+
+class VersionState(Enum):
+    """By the names of zoo.catalog.v1.VersionState."""
+
+    READY = "READY"
+    DEPRECATED = "DEPRECATED"
+    QUARANTINED = "QUARANTINED"
+    DELETED = "DELETED"
+
+
+# The others are found by their number alone, so that their state can be seen.
+USABLE = (VersionState.READY.value, VersionState.DEPRECATED.value)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """`model` is the model's name as it was created."""
+
+    model: str
+    number: int
+    manifest_digest: str
+    state: VersionState
+    facts: Facts
+    source: str
+    creator: str
+    create_time: datetime
+
+
+class Versions:
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def resolve(self, text: str) -> Version:
+        """What a reference means now; of an alias's targets one, by weight.
+
+        Raises REFERENCE_INVALID, MODEL_NOT_FOUND, VERSION_NOT_FOUND and ALIAS_NOT_FOUND.
+        """
+        reference = parse(text)
+        query, wanted = _resolving(reference)
+        values = {"model": reference.model.casefold(), "wanted": wanted}
+        rows = await self._database.fetch(query, values)
+        if not rows:
+            async with self._database.read() as connection:
+                raise await _nothing_for(connection, reference)
+        weights = [row.weight for row in rows]
+        return version_from_row(random.choices(rows, weights)[0])  # noqa: S311 - shares of traffic, no secret
+
+    async def list(self, model: str, page: PageRequest) -> Page[Version]:
+        """Highest first, without deleted ones. Raises REFERENCE_INVALID, MODEL_NOT_FOUND and PAGE_TOKEN_INVALID."""
+        name = parse_model(model)
+        listing = f"versions of {name.casefold()}"
+        before = page.after(listing, int)
+        async with self._database.read() as connection:
+            model_id = (await model_row(connection, name)).id
+            query = version_query().where(
+                versions.c.model_id == model_id, versions.c.state != VersionState.DELETED.value
+            )
+            if before is not None:
+                query = query.where(versions.c.version < before)
+            rows = (await connection.execute(query.order_by(versions.c.version.desc()).limit(page.fetch))).all()
+        return page_of(listing, map(version_from_row, rows), page.size, lambda version: version.number)
+
+
+def version_query() -> Select[Any]:
+    """Versions of models that were not deleted, with their model's name."""
+    return (
+        select(versions, models.c.name.label("model"))
+        .join(models, models.c.id == versions.c.model_id)
+        .where(models.c.delete_time.is_(None))
+    )
+
+
+def version_from_row(row: Row[Any]) -> Version:
+    facts: dict[str, Any] = {**row.facts, "labels": tuple(row.facts["labels"])}
+    return Version(
+        model=row.model,
+        number=row.version,
+        manifest_digest=row.manifest_digest,
+        state=VersionState(row.state),
+        facts=Facts(**facts),
+        source=row.source,
+        creator=row.creator,
+        create_time=row.create_time,
+    )
+
+
+def version_not_found(model: str, what: str) -> NotFound:
+    return NotFound("VERSION_NOT_FOUND", f"the model '{model}' has no {what}: list its versions")
+
+
+# Every request to run a model is resolved by one of these; built once, because building takes longer than running.
+# All give the rows that are meant, with their weights, of the model with the key :model.
+_OF_MODEL = version_query().where(models.c.key == bindparam("model"))
+_ALONE = _OF_MODEL.add_columns(literal(1).label("weight"))
+# Not IN: SQLAlchemy expands its list anew for every run.
+_IS_USABLE = or_(*(versions.c.state == state for state in USABLE))
+_LATEST = _ALONE.where(versions.c.version == models.c.latest_version)
+_NUMBER = _ALONE.where(versions.c.version == bindparam("wanted"))
+_DIGEST = (
+    _ALONE.where(versions.c.manifest_digest == bindparam("wanted"), _IS_USABLE)
+    .order_by(versions.c.version.desc())
+    .limit(1)
+)
+_ALIAS = (
+    _OF_MODEL.add_columns(alias_targets.c.weight)
+    .join(
+        alias_targets,
+        (alias_targets.c.model_id == versions.c.model_id) & (alias_targets.c.version == versions.c.version),
+    )
+    .where(alias_targets.c.alias == bindparam("wanted"), alias_targets.c.weight > 0, _IS_USABLE)
+)
+
+
+def _resolving(reference: Reference) -> tuple[Select[Any], str | int | None]:
+    """The query that finds what the selector means, and its :wanted."""
+    match reference.selector:
+        case None:
+            return _LATEST, None
+        case references.Version(number):
+            return _NUMBER, number
+        case references.Digest(sha256):
+            return _DIGEST, sha256
+        case references.Alias(name):
+            return _ALIAS, name
+
+
+async def _nothing_for(connection: AsyncConnection, reference: Reference) -> NotFound:
+    """Why the reference means nothing."""
+    row = await model_row(connection, reference.model)
+    match reference.selector:
+        case None:
+            return version_not_found(reference.model, "version that is ready")
+        case references.Version(number):
+            return version_not_found(reference.model, f"version {number}")
+        case references.Digest(sha256):
+            return version_not_found(reference.model, f"usable version with the manifest {sha256}")
+        case references.Alias(name):
+            return await _nothing_for_alias(connection, reference.model, row.id, name)
+
+
+async def _nothing_for_alias(connection: AsyncConnection, model: str, model_id: int, alias: str) -> NotFound:
+    query = select(alias_targets.c.version).where(alias_targets.c.model_id == model_id, alias_targets.c.alias == alias)
+    if (await connection.execute(query)).first() is None:
+        return NotFound("ALIAS_NOT_FOUND", f"the model '{model}' has no alias '{alias}': list its aliases")
+    return version_not_found(model, f"usable version under the alias '{alias}'")

@@ -1,0 +1,1 @@
+"""The worker: from a reference to streamed results."""

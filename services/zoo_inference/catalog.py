@@ -1,0 +1,82 @@
+"""The catalog as a worker sees it: what a reference means."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import grpc
+
+from modelzoo.errors import FailedPrecondition, Unavailable, from_rpc_error
+from zoo.catalog.v1 import catalog_service_pb2 as service_pb
+from zoo.catalog.v1 import catalog_service_pb2_grpc as rpc
+from zoo.catalog.v1 import model_pb2 as pb
+from zoo_server.call import remaining_s
+
+__all__ = ["Catalog", "GrpcCatalog", "Version"]
+
+TIMEOUT_S = 10.0
+RETRY_AFTER_S = 1.0
+_USABLE = (pb.VERSION_STATE_READY, pb.VERSION_STATE_DEPRECATED)
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version that may be run. `reference` is `namespace/name@number`.
+
+    `architecture` and `dtype_bytes` (bytes of tensors by safetensors' dtype name) are empty where nothing is known.
+    """
+
+    reference: str
+    manifest_digest: str
+    architecture: str = ""
+    dtype_bytes: Mapping[str, int] = field(default_factory=dict[str, int])
+
+    @property
+    def namespace(self) -> str:
+        return self.reference.partition("/")[0]
+
+
+class Catalog(Protocol):
+    async def version(self, reference: str) -> Version:
+        """What the reference means now.
+
+        Raises MODEL_NOT_FOUND, VERSION_NOT_FOUND, ALIAS_NOT_FOUND, REFERENCE_INVALID; VERSION_STATE_INVALID where the
+        version must not be run; Unavailable or DeadlineExceeded where the catalog does not answer.
+        """
+        ...
+
+
+class GrpcCatalog:
+    """The catalog service, asked in the worker's own name: it sees everything, and the caller's role was checked."""
+
+    def __init__(self, channel: grpc.aio.Channel) -> None:
+        self._stub = rpc.CatalogServiceStub(channel)
+
+    async def version(self, reference: str) -> Version:
+        request = service_pb.GetVersionRequest(reference=reference)
+        try:
+            response = await self._stub.GetVersion(request, timeout=remaining_s(TIMEOUT_S))
+        except grpc.aio.AioRpcError as error:
+            cause = from_rpc_error(error)
+            if isinstance(cause, Unavailable):
+                raise Unavailable(
+                    "DEPENDENCY_UNAVAILABLE",
+                    "the catalog does not answer: retry",
+                    metadata={"service": "catalog"},
+                    retry_after_s=RETRY_AFTER_S,
+                ) from error
+            raise cause from error
+        return _from_pb(response.version)
+
+
+def _from_pb(version: pb.Version) -> Version:
+    reference = f"{version.model}@{version.version}"
+    if version.state not in _USABLE:
+        state = pb.VersionState.Name(version.state).removeprefix("VERSION_STATE_")
+        raise FailedPrecondition(
+            "VERSION_STATE_INVALID",
+            f"{reference} is {state.lower()} and must not be run: use another version",
+            metadata={"state": state},
+        )
+    facts = version.facts
+    return Version(reference, version.manifest_digest, facts.architecture, dict(facts.dtype_bytes))

@@ -1,0 +1,1 @@
+"""Makes the starter models from pinned packages and publishes them."""

@@ -1,0 +1,174 @@
+"""What is SQLite's own: how its connections are set up, and the lock that keeps it to one process."""
+
+import asyncio
+import fcntl
+import sqlite3
+from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Connection, Engine, QueuePool, Row, Select, create_engine, event, text
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+
+__all__ = [
+    "NOW_MICROSECONDS",
+    "DatabaseInUse",
+    "Engines",
+    "Lookups",
+    "dangling_references",
+    "foreign_keys_off",
+    "is_disk_full",
+    "is_out_of_reach",
+    "open_engines",
+]
+
+READERS = 4
+# How long a transaction waits for its turn.
+WAIT_S = 10.0
+
+# strftime's %f is SS.SSS, and 'now' is the same throughout a statement.
+NOW_MICROSECONDS = (
+    "(CAST(strftime('%s', 'now') AS INTEGER) * 1000000 + CAST(substr(strftime('%f', 'now'), 4) AS INTEGER) * 1000)"
+)
+
+_OUT_OF_REACH = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
+
+
+class DatabaseInUse(Exception):
+    """Another process has this database: two would not see each other's locks on logs, caches and queues."""
+
+
+class Lookups:
+    """Single queries, each in one change of thread; aiosqlite needs one for every step of a transaction."""
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+        self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="sqlite-lookup")
+
+    async def fetch(self, query: Select[Any], values: Mapping[str, object]) -> Sequence[Row[Any]]:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, self._fetch, query, values)
+
+    def _fetch(self, query: Select[Any], values: Mapping[str, object]) -> Sequence[Row[Any]]:
+        with self._engine.connect() as connection:
+            return connection.execute(query, values).all()
+
+    def close(self) -> None:
+        self._threads.shutdown()
+        self._engine.dispose()
+
+
+@dataclass(frozen=True, slots=True)
+class Engines:
+    """The ways into one database."""
+
+    reader: AsyncEngine
+    writer: AsyncEngine
+    lookups: Lookups
+
+
+@asynccontextmanager
+async def open_engines(path: str) -> AsyncGenerator[Engines]:
+    """Engines to read and to write the database at `path`, its folder made if missing."""
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    with _locked(Path(f"{path}.lock")):
+        # One connection: writers queue for it in order, in the pool, instead of polling for SQLite's lock.
+        writer = _engine(path, "BEGIN IMMEDIATE", connections=1, read_only=False)
+        reader = _engine(path, "BEGIN", connections=READERS, read_only=True)
+        lookups = Lookups(_lookup_engine(path))
+        try:
+            async with writer.connect():  # the first to connect makes the file and its mode
+                pass
+            yield Engines(reader, writer, lookups)
+        finally:
+            lookups.close()
+            await reader.dispose()
+            await writer.dispose()
+
+
+@contextmanager
+def _locked(path: Path) -> Generator[None]:
+    """Hold the lock file; the kernel lets go of it when the process ends, however it ends."""
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DatabaseInUse(
+                f"another process uses the database {str(path).removesuffix('.lock')}: SQLite serves one. Stop the "
+                "other, or run one replica"
+            ) from None
+        yield
+
+
+def _engine(path: str, begin: str, *, connections: int, read_only: bool) -> AsyncEngine:
+    engine = create_async_engine(
+        URL.create("sqlite+aiosqlite", database=path),
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=WAIT_S,
+    )
+    _set_up(engine.sync_engine, read_only=read_only)
+
+    def start(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+    event.listen(engine.sync_engine, "begin", start)
+    return engine
+
+
+def _lookup_engine(path: str) -> Engine:
+    engine = create_engine(URL.create("sqlite", database=path), poolclass=QueuePool, pool_size=READERS, max_overflow=0)
+    # No BEGIN: a single query sees one state of the database by itself.
+    _set_up(engine, read_only=True)
+    return engine
+
+
+def _set_up(engine: Engine, *, read_only: bool) -> None:
+    def set_up(connection: Any, _: object) -> None:
+        # Our own BEGIN below, instead of the one that the sqlite3 module adds where it sees fit.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {int(WAIT_S * 1000)}")
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = FULL")  # a commit is on the disk, not only with the kernel
+        cursor.execute("PRAGMA foreign_keys = ON")
+        cursor.execute(f"PRAGMA query_only = {'ON' if read_only else 'OFF'}")
+        cursor.close()
+
+    event.listen(engine, "connect", set_up)
+
+
+@asynccontextmanager
+async def foreign_keys_off(connection: AsyncConnection) -> AsyncGenerator[None]:
+    """While a table is made anew SQLite would delete its rows, and those that refer to them. No transaction is open."""
+    driver: Any = (await connection.get_raw_connection()).driver_connection
+    await driver.execute("PRAGMA foreign_keys = OFF")
+    try:
+        yield
+    finally:
+        await driver.execute("PRAGMA foreign_keys = ON")
+
+
+async def dangling_references(connection: AsyncConnection) -> list[str]:
+    """Tables with rows that refer to rows that are not there."""
+    rows = await connection.execute(text("PRAGMA foreign_key_check"))
+    return sorted({str(row[0]) for row in rows})
+
+
+def is_disk_full(error: DBAPIError) -> bool:
+    return _primary_code(error) == sqlite3.SQLITE_FULL
+
+
+def is_out_of_reach(error: DBAPIError) -> bool:
+    """Whether trying again may help. Most other errors are of the statement."""
+    return _primary_code(error) in _OUT_OF_REACH
+
+
+def _primary_code(error: DBAPIError) -> int | None:
+    # The lowest byte of an extended code, https://www.sqlite.org/rescode.html
+    code: int | None = getattr(error.orig, "sqlite_errorcode", None)
+    return None if code is None else code & 0xFF

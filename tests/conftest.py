@@ -1,0 +1,93 @@
+"""Fixtures that every tier shares; the servers behind them are in support/servers.py.
+
+What cannot run here stands in not_run_here.toml with its reason: deselected and printed, never silently skipped.
+"""
+
+import itertools
+import os
+import re
+import tomllib
+import uuid
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from support.servers import RedisServer, S3Server, redis_server, seaweedfs
+
+NOT_RUN_HERE = Path(__file__).with_name("not_run_here.toml")
+TEST_BUCKET = "zoo-test"
+
+_database_numbers = itertools.count(1)
+_deselected: dict[str, str] = {}
+
+
+@pytest.fixture(scope="session")
+def s3_server() -> Iterator[S3Server]:
+    """One SeaweedFS for the whole run, started by the first test that asks."""
+    with seaweedfs() as server:
+        yield server
+
+
+@pytest.fixture
+def s3_url(s3_server: S3Server) -> str:
+    """A blobs URL whose key prefix is this test's own; its keys are `s3_server`'s."""
+    return f"s3://{TEST_BUCKET}/{uuid.uuid4().hex}?endpoint={s3_server.endpoint}&region=us-east-1"
+
+
+@pytest.fixture(scope="session")
+def redis_shared() -> Iterator[RedisServer]:
+    """One Redis for the whole run, started by the first test that asks; nobody kills it."""
+    with redis_server() as server:
+        yield server
+
+
+@pytest.fixture
+def redis_url(redis_shared: RedisServer) -> str:
+    """A Redis URL whose database is this test's own, and empty."""
+    return redis_shared.url(next(_database_numbers))
+
+
+@dataclass(frozen=True, slots=True)
+class NotRunHere:
+    """`test` is a node id below tests/, `*` stands for anything; it runs where `unless_env` is set."""
+
+    test: str
+    reason: str
+    unless_env: str = ""
+
+    def holds_for(self, node_id: str) -> bool:
+        pattern = re.escape(self.test).replace(r"\*", ".*")
+        return not (self.unless_env and os.environ.get(self.unless_env)) and bool(re.fullmatch(pattern, node_id))
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    entries = [NotRunHere(**entry) for entry in tomllib.loads(NOT_RUN_HERE.read_text()).get("not_run_here", [])]
+    for entry in entries:
+        if not (NOT_RUN_HERE.parent / entry.test.partition("::")[0]).exists():
+            raise pytest.UsageError(f"{NOT_RUN_HERE.name}: {entry.test} names a file that does not exist")
+    kept: list[pytest.Item] = []
+    dropped: list[pytest.Item] = []
+    for item in items:
+        node_id = item.nodeid.removeprefix("tests/")
+        reason = next((entry.reason for entry in entries if entry.holds_for(node_id)), None)
+        if reason is None:
+            kept.append(item)
+        else:
+            _deselected[node_id] = reason
+            dropped.append(item)
+    if dropped:
+        config.hook.pytest_deselected(items=dropped)
+        items[:] = kept
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    if not _deselected:
+        return
+    terminalreporter.section("not run here")
+    by_reason: dict[str, list[str]] = {}
+    for node_id, reason in _deselected.items():
+        by_reason.setdefault(reason, []).append(node_id)
+    for reason, node_ids in by_reason.items():
+        terminalreporter.line(f"{len(node_ids)} of {node_ids[0].partition('::')[0]}: {reason}")

@@ -1,0 +1,225 @@
+"""CreateVersion and SetAlias with the process dying before, after, or just behind every step that another could see.
+
+The drivers are wrapped: each call of the artifact service and each commit is a place to die. The operation runs once to
+count its places; then, for each of them, everything is opened anew, the operation dies there, the tables are opened
+again as a new process would, the state is checked, and a retry must end as if nothing had happened.
+"""
+
+import shutil
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from enum import Enum
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from modelzoo.manifest import Manifest
+from support.artifact_fake import file_of
+from zoo_catalog.aliases import Aliases, Target
+from zoo_catalog.main import MIGRATIONS
+from zoo_catalog.models import Models
+from zoo_catalog.namespaces import insert_namespace
+from zoo_catalog.publish import Publisher
+from zoo_catalog.schema import alias_targets, aliases, changes, models, requests, versions
+from zoo_catalog.versions import Versions
+from zoo_store.migration import migrate
+from zoo_store.sql import Database, open_database
+
+DIGEST = "a" * 64
+TABLES = (models, versions, aliases, alias_targets, requests, changes)
+
+
+class Crash(BaseException):
+    """The process ends here: nothing catches it."""
+
+
+class When(Enum):
+    BEFORE = "before"
+    AFTER = "after"
+    REPLY_LOST = "reply lost"
+
+
+class Places:
+    """Counts the calls of drivers, and dies at one of them."""
+
+    def __init__(self, at: int | None = None, when: When = When.BEFORE) -> None:
+        self.count = 0
+        self._at = at
+        self._when = when
+
+    async def pass_by(self, call: Callable[[], Awaitable[Any]]) -> Any:
+        mine, self.count = self.count, self.count + 1
+        if mine == self._at and self._when is When.BEFORE:
+            raise Crash
+        answer = await call()
+        if mine == self._at and self._when is When.AFTER:
+            raise Crash
+        if mine == self._at and self._when is When.REPLY_LOST:
+            # It was done, and the caller only hears that the connection broke.
+            raise ConnectionError
+        return answer
+
+
+class CrashingDatabase:
+    """A Database whose transactions die at their beginning or at their commit."""
+
+    def __init__(self, database: Database, places: Places) -> None:
+        self._database = database
+        self._places = places
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        await self._places.pass_by(_nothing)
+        async with self._database.read() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        transaction = self._database.write()
+        connection = await transaction.__aenter__()
+        committed = False
+
+        async def commit() -> None:
+            nonlocal committed
+            await transaction.__aexit__(None, None, None)
+            committed = True
+
+        try:
+            yield CrashingConnection(connection, self._places)  # type: ignore[misc]
+            await self._places.pass_by(commit)
+        except BaseException as error:
+            if not committed:
+                # What a dead process leaves open, SQLite rolls back.
+                await transaction.__aexit__(type(error), error, error.__traceback__)
+            raise
+
+
+class CrashingConnection:
+    def __init__(self, connection: AsyncConnection, places: Places) -> None:
+        self._connection = connection
+        self._places = places
+
+    async def execute(self, *arguments: Any) -> Any:
+        return await self._places.pass_by(lambda: self._connection.execute(*arguments))
+
+
+class CrashingArtifacts:
+    """The artifact service: its pins outlive the catalog's death."""
+
+    def __init__(self, pins: set[tuple[str, str, str]], places: Places) -> None:
+        self._pins = pins
+        self._places = places
+
+    async def pin(self, namespace: str, manifest_digest: str, holder: str) -> None:
+        async def pin() -> None:
+            self._pins.add((namespace, manifest_digest, holder))
+
+        await self._places.pass_by(pin)
+
+    async def manifest(self, namespace: str, manifest_digest: str) -> Manifest:
+        assert (namespace, manifest_digest, "catalog:team/bert") in self._pins, "read before it was pinned"
+
+        async def manifest() -> Manifest:
+            return MANIFEST
+
+        return await self._places.pass_by(manifest)
+
+    async def read(self, *_: Any) -> bytes:
+        async def read() -> bytes:
+            return README
+
+        return await self._places.pass_by(read)
+
+
+README = b"---\nlicense: mit\n---\n# Bert\n"
+
+
+MANIFEST = Manifest.of("transformers", [file_of("README.md", README)])
+
+
+async def _nothing() -> None: ...
+
+
+async def prepare(database: Database) -> None:
+    """A model with two versions and an alias, as they are before every operation."""
+    await migrate(database, MIGRATIONS)
+    async with database.write() as connection:
+        await insert_namespace(connection, "team", "", "admin")
+    await Models(database).create("team/bert", "", "admin")
+    publisher = Publisher(database, CrashingArtifacts(set(), Places()))  # type: ignore[arg-type]
+    for _ in range(2):
+        await publisher.publish("team/bert", DIGEST, "", "admin")
+    await Aliases(database).set("team/bert", "prod", (Target(1, 1),), "", "admin")
+
+
+async def contents(database: Database) -> list[Any]:
+    async with database.read() as connection:
+        return [(await connection.execute(select(table))).all() for table in TABLES]
+
+
+async def publish(database: Any, pins: set[tuple[str, str, str]], places: Places) -> None:
+    publisher = Publisher(database, CrashingArtifacts(pins, places))  # type: ignore[arg-type]
+    version = await publisher.publish("team/bert", DIGEST, "source", "admin", request_id="r1")
+    assert version.number == 3
+
+
+async def move(database: Any, pins: set[tuple[str, str, str]], places: Places) -> None:
+    await Aliases(database).set("team/bert", "prod", (Target(1, 1), Target(2, 3)), "", "admin")
+
+
+def timeless(tables: list[Any]) -> list[Any]:
+    """Without what differs from run to run: times and etags."""
+    skipped = ("create_time", "update_time", "time", "etag", "sequence")
+    return [[{k: v for k, v in row._mapping.items() if k not in skipped} for row in table] for table in tables]
+
+
+Operation = Callable[[Any, set[tuple[str, str, str]], Places], Awaitable[None]]
+
+
+@asynccontextmanager
+async def opened(folder: Path) -> AsyncIterator[Database]:
+    async with open_database(f"sqlite:///{folder}/catalog.db") as database:
+        yield database
+
+
+@pytest.mark.parametrize("operation", [publish, move])
+async def test_wherever_it_dies_all_of_it_or_nothing_is_there_and_a_retry_ends_it(
+    operation: Operation, tmp_path: Path
+) -> None:
+    async with opened(tmp_path / "prepared") as database:
+        await prepare(database)
+    shutil.copytree(tmp_path / "prepared", tmp_path / "whole")
+    async with opened(tmp_path / "whole") as database:
+        nothing = timeless(await contents(database))
+        whole_places = Places()
+        await operation(CrashingDatabase(database, whole_places), set(), whole_places)
+        everything = timeless(await contents(database))
+    assert whole_places.count > 5
+    for at in range(whole_places.count):
+        for when in When:
+            folder = tmp_path / f"{at} {when.name}"
+            shutil.copytree(tmp_path / "prepared", folder)
+            await die_and_retry(operation, Places(at, when), folder, nothing, everything)
+
+
+async def die_and_retry(operation: Operation, places: Places, folder: Path, nothing: Any, everything: Any) -> None:
+    pins: set[tuple[str, str, str]] = set()
+    async with opened(folder) as database:
+        with pytest.raises((Crash, ConnectionError)):
+            await operation(CrashingDatabase(database, places), pins, places)
+    async with opened(folder) as database:
+        left = timeless(await contents(database))
+        assert left in (nothing, everything), f"half done in {folder.name}"
+        if operation is publish and left == everything:
+            assert pins, "recorded without a pin"
+            assert (await Versions(database).resolve("team/bert")).number == 3
+        await operation(database, pins, Places())
+        after = timeless(await contents(database))
+        if operation is publish or left == nothing:
+            assert after == everything, f"the retry in {folder.name} did not end it"
+        else:  # moved twice: the same alias, one more change
+            assert after[:-1] == everything[:-1]
+        assert pins <= {("team", DIGEST, "catalog:team/bert")}

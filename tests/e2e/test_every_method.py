@@ -1,0 +1,183 @@
+"""Every method of every service, called through the gateway without a key, with too weak a key, with a foreign one.
+
+The table of examples must be complete: a method that nobody thought of fails here before anything else.
+"""
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Any
+
+import grpc
+import pytest
+from google.protobuf import descriptor_pool, message_factory
+
+from modelzoo.errors import ZooError, from_rpc_error
+from support.cluster import Cluster
+from zoo.artifact.v1 import artifact_service_pb2 as artifact
+from zoo.catalog.v1 import catalog_service_pb2 as catalog
+from zoo.catalog.v1 import model_pb2 as model
+from zoo.iam.v1 import iam_service_pb2 as iam
+from zoo.iam.v1 import key_pb2 as key
+from zoo.inference.v1 import generation_pb2 as generation
+from zoo.inference.v1 import inference_service_pb2 as inference
+from zoo.inference.v1 import worker_service_pb2 as worker
+
+SERVICES = (
+    "zoo.artifact.v1.ArtifactService",
+    "zoo.catalog.v1.CatalogService",
+    "zoo.iam.v1.IamService",
+    "zoo.inference.v1.InferenceService",
+    "zoo.inference.v1.WorkerService",
+)
+DIGEST = "0" * 64
+TIMEOUT_S = 20
+
+
+class Answer(Enum):
+    """What a caller gets."""
+
+    DENIED = "PERMISSION_DENIED ROLE_MISSING"
+    HIDDEN = "NOT_FOUND, as if it did not exist"
+    REFUSED = "one or the other: what a stranger may not write, it may not know of either"
+    PASSES = "whatever the method itself says"
+
+
+@dataclass(frozen=True)
+class Example:
+    """A request about namespace `zoo`; what its viewer and a stranger to it get."""
+
+    request: Any
+    viewer: Answer
+    stranger: Answer
+
+
+def reads(request: Any) -> Example:
+    return Example(request, Answer.PASSES, Answer.HIDDEN)
+
+
+def writes(request: Any) -> Example:
+    return Example(request, Answer.DENIED, Answer.REFUSED)
+
+
+def shows_what_is_visible(request: Any) -> Example:
+    return Example(request, Answer.PASSES, Answer.PASSES)
+
+
+INPUT = generation.GenerationInput(prompt="hello")
+EXAMPLES = {
+    "ArtifactService/FindMissingBlobs": writes(artifact.FindMissingBlobsRequest(namespace="zoo")),
+    "ArtifactService/WriteBlobs": writes(artifact.WriteBlobsRequest(header=artifact.WriteBlobsHeader(namespace="zoo"))),
+    "ArtifactService/PutManifest": writes(artifact.PutManifestRequest(namespace="zoo", manifest=b"{}")),
+    "ArtifactService/GetManifest": reads(artifact.GetManifestRequest(namespace="zoo", manifest_digest=DIGEST)),
+    "ArtifactService/ReadFile": reads(artifact.ReadFileRequest(namespace="zoo", manifest_digest=DIGEST, path="a")),
+    "ArtifactService/Pin": writes(artifact.PinRequest(namespace="zoo", manifest_digest=DIGEST, holder="h")),
+    "ArtifactService/Unpin": writes(artifact.UnpinRequest(namespace="zoo", manifest_digest=DIGEST, holder="h")),
+    "CatalogService/CreateNamespace": writes(
+        catalog.CreateNamespaceRequest(namespace=model.Namespace(name="not-to-be"))
+    ),
+    "CatalogService/GetNamespace": reads(catalog.GetNamespaceRequest(name="zoo")),
+    "CatalogService/ListNamespaces": shows_what_is_visible(catalog.ListNamespacesRequest()),
+    "CatalogService/CreateModel": writes(catalog.CreateModelRequest(model=model.Model(name="zoo/not-to-be"))),
+    "CatalogService/GetModel": reads(catalog.GetModelRequest(name="zoo/none")),
+    "CatalogService/ListModels": shows_what_is_visible(catalog.ListModelsRequest()),
+    "CatalogService/CreateVersion": writes(catalog.CreateVersionRequest(model="zoo/none", manifest_digest=DIGEST)),
+    "CatalogService/GetVersion": reads(catalog.GetVersionRequest(reference="zoo/none@1")),
+    "CatalogService/ListVersions": reads(catalog.ListVersionsRequest(model="zoo/none")),
+    "CatalogService/SetAlias": writes(
+        catalog.SetAliasRequest(alias=model.Alias(model="zoo/none", alias="a", targets=[model.AliasTarget(version=1)]))
+    ),
+    "CatalogService/GetAlias": reads(catalog.GetAliasRequest(model="zoo/none", alias="a")),
+    "CatalogService/ListAliases": reads(catalog.ListAliasesRequest(model="zoo/none")),
+    "CatalogService/DeleteAlias": writes(catalog.DeleteAliasRequest(model="zoo/none", alias="a")),
+    "IamService/CreateKey": writes(iam.CreateKeyRequest(key=key.Key(subject="nobody"))),
+    "IamService/ListKeys": writes(iam.ListKeysRequest()),
+    "IamService/RevokeKey": writes(iam.RevokeKeyRequest(name="key_" + "0" * 16)),
+    "IamService/CreateGrant": writes(
+        iam.CreateGrantRequest(grant=key.Grant(subject="nobody", namespace="zoo", role=key.ROLE_VIEWER))
+    ),
+    "IamService/ListGrants": writes(iam.ListGrantsRequest(namespace="zoo")),
+    "IamService/RevokeGrant": writes(iam.RevokeGrantRequest(namespace="zoo", subject="nobody")),
+    "IamService/GetPrincipal": shows_what_is_visible(iam.GetPrincipalRequest()),
+    "IamService/WatchAccess": writes(iam.WatchAccessRequest()),
+    "InferenceService/Generate": Example(
+        inference.GenerateRequest(model="zoo/none", input=INPUT), Answer.DENIED, Answer.HIDDEN
+    ),
+    "InferenceService/StreamGenerate": Example(
+        inference.StreamGenerateRequest(model="zoo/none", input=INPUT), Answer.DENIED, Answer.HIDDEN
+    ),
+    "InferenceService/Embed": Example(
+        inference.EmbedRequest(model="zoo/none", texts=["hello"]), Answer.DENIED, Answer.HIDDEN
+    ),
+    "WorkerService/ListWorkers": shows_what_is_visible(worker.ListWorkersRequest()),
+}
+
+
+def methods() -> list[str]:
+    pool = descriptor_pool.Default()
+    return [f"{name}/{method.name}" for name in SERVICES for method in pool.FindServiceByName(name).methods]
+
+
+def call(cluster: Cluster, full_name: str, request: Any, secret: str) -> ZooError | None:
+    """The error that one call of the method ends in, None if it does not."""
+    service, _, method_name = full_name.partition("/")
+    method = descriptor_pool.Default().FindServiceByName(service).FindMethodByName(method_name)
+    response = message_factory.GetMessageClass(method.output_type)
+    metadata = [("authorization", f"Bearer {secret}")] if secret else []
+    with grpc.insecure_channel(cluster.address) as channel:
+        make = {
+            (False, False): channel.unary_unary,
+            (False, True): channel.unary_stream,
+            (True, True): channel.stream_stream,
+        }[(method.client_streaming, method.server_streaming)]
+        stub: Any = make(f"/{full_name}", type(request).SerializeToString, response.FromString)
+        sent = iter([request]) if method.client_streaming else request
+        try:
+            answer = stub(sent, timeout=TIMEOUT_S, metadata=metadata)
+            if method.server_streaming:
+                next(iter(answer), None)
+                answer.cancel()
+        except grpc.RpcError as error:
+            return from_rpc_error(error)
+        return None
+
+
+def example(full_name: str) -> Example:
+    return EXAMPLES[full_name.rpartition(".")[2]]
+
+
+def assert_answer(error: ZooError | None, answer: Answer) -> None:
+    if answer is Answer.DENIED:
+        assert error is not None
+        assert (error.code, error.reason) == (grpc.StatusCode.PERMISSION_DENIED, "ROLE_MISSING")
+    elif answer is Answer.HIDDEN:
+        assert error is not None
+        assert error.code is grpc.StatusCode.NOT_FOUND
+    elif answer is Answer.REFUSED:
+        assert error is not None
+        assert error.code in (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.NOT_FOUND)
+    elif error is not None:
+        assert error.code not in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
+        assert error.reason != ""
+
+
+def test_every_method_has_an_example() -> None:
+    assert sorted(name.rpartition(".")[2] for name in methods()) == sorted(EXAMPLES)
+
+
+@pytest.mark.parametrize("full_name", methods())
+def test_without_a_key_nothing_is_served(cluster: Cluster, full_name: str) -> None:
+    error = call(cluster, full_name, example(full_name).request, "")
+    assert error is not None
+    assert (error.code, error.reason) == (grpc.StatusCode.UNAUTHENTICATED, "CREDENTIAL_MISSING")
+
+
+@pytest.mark.parametrize("full_name", methods())
+def test_a_viewers_key_reads_and_no_more(cluster: Cluster, full_name: str) -> None:
+    secret = cluster.key("test:viewer", "zoo", "viewer")
+    assert_answer(call(cluster, full_name, example(full_name).request, secret), example(full_name).viewer)
+
+
+@pytest.mark.parametrize("full_name", methods())
+def test_an_admins_key_of_another_namespace_sees_nothing_here(cluster: Cluster, full_name: str) -> None:
+    secret = cluster.key("test:stranger", "elsewhere", "admin")
+    assert_answer(call(cluster, full_name, example(full_name).request, secret), example(full_name).stranger)

@@ -1,0 +1,74 @@
+"""The README's two promises: its main job gives the right answers, and every command of its tour works as printed."""
+
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+BLOCK = re.compile(r"^```(sh|python) tour\n(.*?)^```", re.DOTALL | re.MULTILINE)
+# Fetching and converting the starters is most of it; they stay in the user's cache for the next run.
+TIMEOUT_S = 600
+
+pytestmark = pytest.mark.timeout(2 * TIMEOUT_S)
+
+
+@dataclass(frozen=True)
+class Home:
+    """A user's home that has seen no zoo, but for the cache of fetched packages and weights."""
+
+    environment: dict[str, str]
+    folder: Path
+
+    def run(self, *argv: str) -> str:
+        """What the command printed; AssertionError with all of it where it fails."""
+        done = subprocess.run(
+            argv,
+            env=self.environment,
+            cwd=self.folder,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            timeout=TIMEOUT_S,
+            check=False,
+        )
+        assert done.returncode == 0, done.stdout
+        return done.stdout
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
+    folder = tmp_path_factory.mktemp("home")
+    (folder / ".venv").symlink_to(Path(sys.prefix))
+    kept = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "PIP_INDEX_URL") if name in os.environ}
+    own = {"XDG_DATA_HOME": str(folder / "data"), "XDG_CONFIG_HOME": str(folder / "config"), "HF_HUB_OFFLINE": "1"}
+    return Home({**kept, **own}, folder)
+
+
+def test_the_main_job_names_paris_and_finds_the_sentences_that_mean_the_same(home: Home) -> None:
+    said = home.run(sys.executable, "-m", "zoo_local.first_light", "--once")
+    assert "Paris" in said
+    assert "Most alike: 1 and 2" in said
+
+
+def test_every_command_of_the_tour_works(home: Home) -> None:
+    blocks = BLOCK.findall((ROOT / "README.md").read_text())
+    script = ["set -euo pipefail", "trap 'zoo down >/dev/null 2>&1 || true' EXIT"]
+    for language, code in blocks:
+        # The reader's Ctrl-C is ours: head closes its pipe.
+        script.append(
+            f"set +o pipefail\n{code}\nset -o pipefail" if language == "sh" else f"python - <<'EOF'\n{code}EOF"
+        )
+    said = home.run("bash", "-c", "\n".join(script))
+    for promised in (
+        "Paris",
+        "(2, 384)",
+        "torch.Size([1, 3, 384])",
+        "zoo.inference.v1.InferenceService",
+        "demo/sentences",
+    ):
+        assert promised in said

@@ -1,0 +1,96 @@
+"""Crash sweeps: drivers that count their calls, and let the process die before or after the call of a number."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Literal
+
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from zoo_store.blobs import BlobInfo, BlobStore
+from zoo_store.sql import Database
+
+Phase = Literal["before", "after"]
+
+
+class Crash(Exception):
+    """The process is dead: from now on no driver does anything."""
+
+
+@dataclass
+class Crashes:
+    """Dies at call `at` (from 1; 0: never): `before` it has an effect, or `after`, its reply lost."""
+
+    at: int = 0
+    phase: Phase = "before"
+    calls: list[str] = field(default_factory=list)
+    dead: bool = False
+
+    @asynccontextmanager
+    async def around(self, call: str) -> AsyncIterator[None]:
+        if self.dead:
+            raise Crash(call)
+        self.calls.append(call)
+        number = len(self.calls)
+        if number == self.at and self.phase == "before":
+            self.dead = True
+            raise Crash(call)
+        yield
+        if number == self.at:
+            self.dead = True
+        if self.dead:
+            raise Crash(call)
+
+
+class CrashingBlobs:
+    """A BlobStore; what was stored outlives the crash."""
+
+    def __init__(self, inner: BlobStore, crashes: Crashes) -> None:
+        self.inner = inner
+        self._crashes = crashes
+
+    async def put(self, key: str, data: bytes) -> None:
+        async with self._crashes.around(f"put {key}"):
+            await self.inner.put(key, data)
+
+    async def get(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
+        async with self._crashes.around(f"get {key}"):
+            return await self.inner.get(key, offset, length)
+
+    async def size(self, key: str) -> int | None:
+        async with self._crashes.around(f"size {key}"):
+            return await self.inner.size(key)
+
+    async def delete(self, key: str) -> None:
+        async with self._crashes.around(f"delete {key}"):
+            await self.inner.delete(key)
+
+    def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
+        return self.inner.list(prefix)
+
+    def sign_get(self, key: str, expires_s: int) -> str | None:
+        return self.inner.sign_get(key, expires_s)
+
+    def sign_put(self, key: str, size_bytes: int, expires_s: int) -> str | None:
+        return self.inner.sign_put(key, size_bytes, expires_s)
+
+
+class CrashingDatabase(Database):
+    """A Database whose calls are its transactions: before the commit nothing of one is left, after it all."""
+
+    def __init__(self, inner: Database, crashes: Crashes) -> None:
+        self._inner = inner
+        self._crashes = crashes
+
+    @asynccontextmanager
+    async def read(self) -> AsyncIterator[AsyncConnection]:
+        async with self._crashes.around("read"), self._inner.read() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncIterator[AsyncConnection]:
+        async with self._crashes.around("write"), self._inner.write() as connection:
+            yield connection
+            # Killed while the transaction was open.
+            if self._crashes.dead:
+                raise Crash("write")

@@ -1,0 +1,47 @@
+"""A zoo of real services in this process, a client of it, and directories to push."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from modelzoo.client import Client
+from support.fake_workers import FakeInference
+from support.front_door import FrontDoor
+from support.zoo_in_process import zoo_in_process
+
+
+@pytest.fixture
+def inference() -> FakeInference:
+    return FakeInference()
+
+
+@pytest.fixture
+def door(tmp_path: Path, inference: FakeInference, monkeypatch: pytest.MonkeyPatch) -> Iterator[FrontDoor]:
+    services = tmp_path / "services"
+    services.mkdir()
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    with zoo_in_process(services, inference.handlers()) as door:
+        yield door
+
+
+@pytest.fixture
+def client(door: FrontDoor) -> Iterator[Client]:
+    """The administrator's, in a zoo with the namespace `team`."""
+    with Client(door.url, "admin-key") as client:
+        client.create_namespace("team")
+        yield client
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Callable[..., Path]:
+    """Writes files of those contents by path, and gives their directory."""
+
+    def write(files: dict[str, bytes], name: str = "tree") -> Path:
+        root = tmp_path / name
+        for path, content in files.items():
+            (root / path).parent.mkdir(parents=True, exist_ok=True)
+            (root / path).write_bytes(content)
+        return root
+
+    return write

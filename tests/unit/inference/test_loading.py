@@ -1,0 +1,175 @@
+"""modelzoo.loading against transformers' own loading."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import (
+    AutoModelForCausalLM,
+    AutoTokenizer,
+    BertConfig,
+    BertForMaskedLM,
+    BertModel,
+    GPT2Config,
+    GPT2LMHeadModel,
+    LlamaConfig,
+    LlamaForCausalLM,
+    PreTrainedModel,
+    ResNetConfig,
+    ResNetForImageClassification,
+    T5Config,
+    T5ForConditionalGeneration,
+)
+
+from modelzoo.errors import FailedPrecondition
+from modelzoo.loading import load_directory, load_processor_directory
+from support.tiny_models import tiny_gpt2, tiny_llama, tiny_sentence_encoder
+
+SMALL = {"vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+MAKERS: dict[str, Callable[[], PreTrainedModel]] = {
+    "llama": lambda: LlamaForCausalLM(LlamaConfig(**SMALL, intermediate_size=48, tie_word_embeddings=False)),
+    "llama, tied": lambda: LlamaForCausalLM(LlamaConfig(**SMALL, intermediate_size=48, tie_word_embeddings=True)),
+    "gpt2": lambda: GPT2LMHeadModel(GPT2Config(vocab_size=64, n_embd=32, n_layer=2, n_head=2)),
+    "bert": lambda: BertModel(BertConfig(**SMALL, intermediate_size=48)),
+    "bert, masked": lambda: BertForMaskedLM(BertConfig(**SMALL, intermediate_size=48)),
+    "resnet": lambda: ResNetForImageClassification(
+        ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic")
+    ),
+    "t5": lambda: T5ForConditionalGeneration(
+        T5Config(vocab_size=64, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4)
+    ),
+}
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS.keys())
+def test_every_tensor_equals_what_from_pretrained_loads(
+    tmp_path: Path, make: Callable[[], PreTrainedModel], dtype: torch.dtype
+) -> None:
+    torch.manual_seed(0)
+    made = make()
+    made.to(dtype).save_pretrained(tmp_path)
+
+    loaded, expected = load_directory(tmp_path), type(made).from_pretrained(tmp_path)
+
+    assert type(loaded) is type(expected)
+    assert not loaded.training
+    wanted = dict([*expected.named_parameters(), *expected.named_buffers()])
+    found = dict([*loaded.named_parameters(), *loaded.named_buffers()])
+    assert found.keys() == wanted.keys()
+    for name, tensor in wanted.items():
+        assert found[name].dtype == tensor.dtype, name
+        assert found[name].device.type == "cpu", name
+        assert torch.equal(found[name], tensor), name
+
+
+def test_tied_weights_are_one_tensor(tmp_path: Path) -> None:
+    model = load_directory(tiny_gpt2(tmp_path))
+    assert model.lm_head.weight is model.transformer.wte.weight
+
+
+def test_weights_lie_in_the_mapped_file(tmp_path: Path) -> None:
+    model = load_directory(tiny_llama(tmp_path))
+    start = model.model.embed_tokens.weight.data_ptr()
+    ranges = [line.split() for line in Path("/proc/self/maps").read_text().splitlines() if str(tmp_path) in line]
+    assert any(int(at[0].split("-")[0], 16) <= start < int(at[0].split("-")[1], 16) for at in ranges)
+
+
+def test_shards_are_put_together(tmp_path: Path) -> None:
+    whole = tiny_llama(tmp_path / "whole")
+    model = AutoModelForCausalLM.from_pretrained(whole)
+    model.save_pretrained(tmp_path / "shards", max_shard_size="20KB")
+    assert len(list((tmp_path / "shards").glob("*.safetensors"))) > 1
+    loaded = load_directory(tmp_path / "shards").state_dict()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in model.state_dict().items())
+
+
+def test_another_dtype_is_made_on_loading(tmp_path: Path) -> None:
+    model = load_directory(tiny_llama(tmp_path, dtype=torch.bfloat16), torch.float32)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+
+
+def test_end_tokens_come_from_the_generation_config(tmp_path: Path) -> None:
+    directory = tiny_llama(tmp_path)
+    (directory / "generation_config.json").write_text(json.dumps({"eos_token_id": [1, 5]}))
+    assert load_directory(directory).generation_config.eos_token_id == [1, 5]
+
+
+def test_the_tokenizer_is_the_models_own(tmp_path: Path) -> None:
+    directory = tiny_llama(tmp_path)
+    text = "naïve 😀"
+    assert load_processor_directory(directory).encode(text) == AutoTokenizer.from_pretrained(directory).encode(text)
+
+
+def change_config(directory: Path, **changes: object) -> None:
+    config = json.loads((directory / "config.json").read_text())
+    (directory / "config.json").write_text(json.dumps(config | changes))
+
+
+def test_a_missing_tensor_is_refused_not_made_up(tmp_path: Path) -> None:
+    directory = tiny_llama(tmp_path)
+    tensors = load_file(directory / "model.safetensors")
+    del tensors["model.norm.weight"]
+    save_file(tensors, directory / "model.safetensors", {"format": "pt"})
+    with pytest.raises(FailedPrecondition, match=r"model\.norm\.weight") as caught:
+        load_directory(directory)
+    assert caught.value.reason == "MODEL_LOAD_FAILED"
+
+
+def test_a_wrong_shape_is_refused(tmp_path: Path) -> None:
+    directory = tiny_llama(tmp_path)
+    change_config(directory, vocab_size=999)
+    with pytest.raises(FailedPrecondition) as caught:
+        load_directory(directory)
+    assert caught.value.reason == "MODEL_LOAD_FAILED"
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"model_type": "mystery", "auto_map": {"AutoModel": "code.Model"}}, "its own code is never run"),
+        ({"architectures": ["os"]}, "not one of transformers'"),
+        ({"quantization_config": {"quant_method": "gptq"}}, "quantised"),
+        ({"num_hidden_layers": 10**9}, "num_hidden_layers"),
+    ],
+)
+def test_what_cannot_run_is_unsupported(tmp_path: Path, changes: dict[str, object], says: str) -> None:
+    directory = tiny_llama(tmp_path)
+    change_config(directory, **changes)
+    with pytest.raises(FailedPrecondition, match=says) as caught:
+        load_directory(directory)
+    assert caught.value.reason == "MODEL_UNSUPPORTED"
+
+
+def test_settings_that_reach_beyond_the_model_have_no_effect(tmp_path: Path) -> None:
+    directory = tiny_llama(tmp_path)
+    change_config(directory, _attn_implementation="somebody/kernels", fusion_config={"x": 1}, transformers_weights="a")
+    assert load_directory(directory).config._attn_implementation == "sdpa"
+
+
+def test_a_pickle_is_not_loaded(tmp_path: Path) -> None:
+    directory = tiny_sentence_encoder(tmp_path)
+    (directory / "model.safetensors").rename(directory / "pytorch_model.bin")
+    with pytest.raises(FailedPrecondition, match="save it as safetensors") as caught:
+        load_directory(directory)
+    assert caught.value.reason == "MODEL_UNSUPPORTED"
+
+
+@pytest.mark.parametrize("content", [b"{", b"[" * 100_000, b"[]", b"\xff"])
+def test_a_config_that_is_no_object_is_refused(tmp_path: Path, content: bytes) -> None:
+    directory = tiny_llama(tmp_path)
+    (directory / "config.json").write_bytes(content)
+    with pytest.raises(FailedPrecondition, match=r"config\.json") as caught:
+        load_directory(directory)
+    assert caught.value.reason == "MODEL_LOAD_FAILED"
+
+
+def test_an_index_may_not_name_files_elsewhere(tmp_path: Path) -> None:
+    directory = tiny_llama(tmp_path / "model")
+    index = {"weight_map": {"model.norm.weight": "../other.safetensors"}}
+    (directory / "model.safetensors.index.json").write_text(json.dumps(index))
+    with pytest.raises(FailedPrecondition, match="is not there"):
+        load_directory(directory)

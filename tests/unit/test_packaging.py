@@ -1,0 +1,40 @@
+"""What an installation pulls in, from the metadata of the packages themselves."""
+
+import re
+from importlib.metadata import PackageNotFoundError, requires
+
+from packaging.requirements import Requirement
+
+HEAVY = {"torch", "transformers", "boto3", "sqlalchemy", "redis"}
+
+
+def closure(name: str, extras: frozenset[str] = frozenset()) -> set[str]:
+    """Every distribution that installing `name` with these extras pulls in on this platform."""
+    found: set[str] = set()
+    waiting = [(name, extras)]
+    while waiting:
+        package, wanted = waiting.pop()
+        found.add(re.sub(r"[-_.]+", "-", package).lower())
+        try:
+            lines = requires(package) or []
+        except PackageNotFoundError:  # an optional package that this environment does not have
+            continue
+        for requirement in map(Requirement, lines):
+            applies = requirement.marker is None or any(
+                requirement.marker.evaluate({"extra": extra}) for extra in ("", *wanted)
+            )
+            key = re.sub(r"[-_.]+", "-", requirement.name).lower()
+            if applies and (key not in found or requirement.extras):
+                waiting.append((requirement.name, frozenset(requirement.extras)))
+                found.add(key)
+    return found
+
+
+def test_the_client_alone_pulls_in_nothing_heavy() -> None:
+    assert closure("modelzoo") & HEAVY == set()
+
+
+def test_only_workers_bring_torch() -> None:
+    for role in ("artifact", "catalog", "gateway"):
+        assert "torch" not in closure("modelzoo", frozenset({role}))
+    assert "torch" in closure("modelzoo", frozenset({"worker"}))
