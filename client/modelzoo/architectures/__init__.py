@@ -1,0 +1,1 @@
+"""Architectures of our own in transformers' form, beside those that transformers has."""

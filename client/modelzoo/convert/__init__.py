@@ -1,0 +1,1 @@
+"""Foreign checkpoints into directories in transformers' form."""

@@ -1,0 +1,1 @@
+"""Pictures and sound from the bytes of files: decoded within limits, refused with a reason."""

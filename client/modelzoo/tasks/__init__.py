@@ -1,0 +1,1 @@
+"""What models do, by task: inputs prepared, batches computed, outputs made into plain results. On any machine."""
