@@ -31,6 +31,7 @@ def _make(packages: Path, folder: Path) -> None:
 
 MINILM = Starter(
     name="zoo/all-minilm-l6-v2",
+    task="sentence-similarity",
     carriers=(CARRIER,),
     recipe=1,
     make=_make,

