@@ -14,6 +14,7 @@ from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from modelzoo import architectures
 from modelzoo.errors import FailedPrecondition
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ _DROPPED = frozenset(
         "transformers_weights",
     }
 )
-_REPEATED = re.compile(r"layers?$|depth|experts$|_blocks?$")
+_REPEATED = re.compile(r"layers?$|depth|experts$|_blocks?$|repeats$")
 _UNREADABLE = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack", ".gguf", ".onnx")
 
 
@@ -83,6 +84,7 @@ def load_processor_directory(path: Path) -> Any:
     """
     from transformers import AutoProcessor, AutoTokenizer
 
+    architectures.register()
     composed = (path / "preprocessor_config.json").exists() or (path / "processor_config.json").exists()
     loader: Any = AutoProcessor if composed else AutoTokenizer
     with _told_apart("the tokenizer or processor could not be read"):
@@ -104,6 +106,7 @@ def read_json(path: Path) -> Any:
 def _read_config(path: Path) -> Any:
     from transformers import CONFIG_MAPPING
 
+    architectures.register()
     known: Any = CONFIG_MAPPING
     content = read_json(path / CONFIG)
     if content is None:
@@ -116,7 +119,7 @@ def _read_config(path: Path) -> Any:
     model_type = str(settings.get("model_type", ""))
     if model_type not in known:
         because = ", and its own code is never run" if "auto_map" in settings else ""
-        raise _unsupported(f"its model_type {model_type[:80]!a} is not one that transformers knows{because}")
+        raise _unsupported(f"its model_type {model_type[:80]!a} is not one that is known here{because}")
     with _told_apart(f"{CONFIG} is not valid for a {model_type}"):
         return known[model_type].from_dict(_cleaned(settings))
 
@@ -127,10 +130,17 @@ def _cleaned(settings: dict[str, Any]) -> dict[str, Any]:
     for key, value in settings.items():
         if key in _DROPPED:
             continue
-        if isinstance(value, int) and value > REPEATS_MAX and _REPEATED.search(key):
-            raise _unsupported(f"{CONFIG} asks for {key} = {value}; at most {REPEATS_MAX} can be loaded")
+        repeats = _total(value) if _REPEATED.search(key) else 0
+        if repeats > REPEATS_MAX:
+            raise _unsupported(f"{CONFIG} asks for {key} = {repeats}; at most {REPEATS_MAX} can be loaded")
         kept[key] = _cleaned(cast(dict[str, Any], value)) if isinstance(value, dict) else value
     return kept
+
+
+def _total(value: Any) -> float:
+    """A count, or the sum of a list of them (the stages of a network); 0 for what is neither."""
+    counts: list[Any] = cast(list[Any], value) if isinstance(value, list) else [value]
+    return sum(count for count in counts if isinstance(count, int | float))
 
 
 def _model_class(config: Any) -> Any:
@@ -142,9 +152,9 @@ def _model_class(config: Any) -> Any:
         if type(config) not in MODEL_MAPPING:
             raise _unsupported(f"{CONFIG} names no architecture")
         return MODEL_MAPPING[type(config)]
-    found = getattr(transformers, names[0], None)
+    found = architectures.classes().get(names[0]) or getattr(transformers, names[0], None)
     if not (isinstance(found, type) and issubclass(found, PreTrainedModel)):
-        raise _unsupported(f"its architecture {names[0][:80]!a} is not one of transformers'")
+        raise _unsupported(f"its architecture {names[0][:80]!a} is not one of transformers' or the zoo's own")
     if not isinstance(config, cast(Any, found).config_class):
         raise _failed(f"{CONFIG} names the architecture {names[0]}, which does not go with a {config.model_type}")
     return found
