@@ -9,10 +9,11 @@ from modelzoo.progress import Progress
 from zoo_starters.minilm import MINILM
 from zoo_starters.smollm import SMOLLM2
 from zoo_starters.starter import Starter, build
+from zoo_starters.whisper import WHISPER
 
 __all__ = ["STARTERS", "publish"]
 
-STARTERS: Sequence[Starter] = (MINILM, SMOLLM2)
+STARTERS: Sequence[Starter] = (MINILM, SMOLLM2, WHISPER)
 
 
 def publish(
