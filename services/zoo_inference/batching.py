@@ -1,4 +1,4 @@
-"""Dynamic batching: items of many requests computed together, the oldest first, beside others of its length."""
+"""Dynamic batching: items of many requests computed together, the oldest first, beside others of its size."""
 
 import asyncio
 import logging
@@ -13,16 +13,17 @@ __all__ = ["BatchLimits", "Batcher"]
 
 log = logging.getLogger(__name__)
 
-Tokens = Sequence[int]
+I = TypeVar("I")  # noqa: E741 - an item, as R is a result
 R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
 class BatchLimits:
-    """`tokens` counts padding. `delay_s` is how long a batch waits for company."""
+    """`cost` counts each item as the largest beside it, as padding does. `delay_s` is how long a batch waits for
+    company."""
 
     items: int = 32
-    tokens: int = 8192
+    cost: int = 8192
     delay_s: float = 0.002
 
 
@@ -37,35 +38,42 @@ class _Job(Generic[R]):
 
 
 @dataclass(frozen=True, slots=True)
-class _Item(Generic[R]):
-    tokens: Tokens
+class _Item(Generic[I, R]):
+    content: I
+    cost: int
     job: _Job[R]
     index: int
 
 
-class Batcher(Generic[R]):
-    """Calls `run` with batches, on a thread of its own. `run` gives one result for each of its token lists, in order.
+class Batcher(Generic[I, R]):
+    """Calls `run` with batches, on a thread of its own. `run` gives one result for each of its items, in order.
+    `cost_of` says what an item adds to a batch.
 
     If it raises, the batch is halved until the culprit is alone: only its request fails, with ENGINE_FAILED.
     """
 
-    def __init__(self, run: Callable[[Sequence[Tokens]], Sequence[R]], limits: BatchLimits) -> None:
+    def __init__(
+        self, run: Callable[[Sequence[I]], Sequence[R]], cost_of: Callable[[I], int], limits: BatchLimits
+    ) -> None:
         self._run = run
+        self._cost_of = cost_of
         self._limits = limits
-        self._pending: list[_Item[R]] = []
+        self._pending: list[_Item[I, R]] = []
         self._arrived = asyncio.Event()
         self._thread = ThreadPoolExecutor(1, "batches")
         self._task = asyncio.ensure_future(self._work())
 
-    async def submit(self, items: Sequence[Tokens], started: Callable[[], None]) -> list[R]:
+    async def submit(self, items: Sequence[I], started: Callable[[], None]) -> list[R]:
         """Results in the order of the items. `started` is called once the first of them is computed.
 
         Raises ENGINE_FAILED, or DRAINING when the batcher closes. Cancelling takes the items out of the queue.
         """
         if self._task.done():
             raise _draining()
+        if not items:
+            return []
         job: _Job[R] = _Job(started, [None] * len(items), len(items), asyncio.get_running_loop().create_future())
-        self._pending += [_Item(tokens, job, index) for index, tokens in enumerate(items)]
+        self._pending += [_Item(item, self._cost_of(item), job, index) for index, item in enumerate(items)]
         self._arrived.set()
         await job.done
         return [result for result in job.results if result is not None]
@@ -95,30 +103,35 @@ class Batcher(Generic[R]):
                     _end(item.job, _draining())
                 raise
 
-    def _take(self) -> list[_Item[R]]:
-        """The oldest item and those that fit beside it, in order of length."""
+    def _take(self) -> list[_Item[I, R]]:
+        """The oldest item and those that fit beside it, in order of cost."""
         # Those of requests that are over, for whatever reason, are nobody's any more.
         self._pending = [item for item in self._pending if not item.job.done.done()]
         if not self._pending:
             return []
-        oldest = len(self._pending[0].tokens)
+        oldest = self._pending[0].cost
         taken: list[int] = []
-        longest = 0
-        nearest = sorted(range(len(self._pending)), key=lambda at: abs(len(self._pending[at].tokens) - oldest))
+        largest = 0
+
+        # Of equals those that come early in their request, so that a long one does not hold up short ones.
+        def company(at: int) -> tuple[bool, int, int]:
+            return (at != 0, abs(self._pending[at].cost - oldest), self._pending[at].index)
+
+        nearest = sorted(range(len(self._pending)), key=company)
         for at in nearest:
-            longest = max(longest, len(self._pending[at].tokens))
-            if taken and (len(taken) >= self._limits.items or longest * (len(taken) + 1) > self._limits.tokens):
+            largest = max(largest, self._pending[at].cost)
+            if taken and (len(taken) >= self._limits.items or largest * (len(taken) + 1) > self._limits.cost):
                 break
             taken.append(at)
         chosen = set(taken)
         batch = [self._pending[at] for at in taken]
         self._pending = [item for at, item in enumerate(self._pending) if at not in chosen]
-        return sorted(batch, key=lambda item: len(item.tokens))
+        return sorted(batch, key=lambda item: item.cost)
 
-    async def _compute(self, batch: list[_Item[R]]) -> None:
+    async def _compute(self, batch: list[_Item[I, R]]) -> None:
         loop = asyncio.get_running_loop()
         try:
-            results = await loop.run_in_executor(self._thread, self._run, [item.tokens for item in batch])
+            results = await loop.run_in_executor(self._thread, self._run, [item.content for item in batch])
         # A model can fail in every way there is.
         except Exception:
             log.exception("a batch of %d items failed", len(batch))

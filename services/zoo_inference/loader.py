@@ -3,28 +3,29 @@
 import asyncio
 from collections.abc import Set
 from contextlib import AbstractContextManager, AsyncExitStack
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import Any, Protocol
 
 import grpc
 import torch
 
 from modelzoo.cache import NodeCache
-from modelzoo.loading import load_directory, load_processor_directory, read_json
 from modelzoo.pull import hold
+from modelzoo.tasks.context import context_of
+from modelzoo.tasks.files import ModelFiles, architecture_of, read_files
+from modelzoo.tasks.opening import make_task_model
+from modelzoo.tasks.task import Task, task_of
+from modelzoo.tasks.tokenizing import Tokenizing
 from zoo_inference.batching import Batcher, BatchLimits
 from zoo_inference.catalog import Version
-from zoo_inference.embedding import Encoder, SentenceFiles
 from zoo_inference.generation.engine import GenerationEngine
 from zoo_inference.generation.runner import Runner
 from zoo_inference.generation.scheduler import Limits
-from zoo_inference.model import EmbeddingModel, GenerativeModel, LoadedModel
+from zoo_inference.model import BatchedModel, GenerativeModel, LoadedModel
 from zoo_inference.placement import Placement
 from zoo_inference.prompt import PromptMaker
-from zoo_inference.task import Task, task_of, unsupported
+from zoo_inference.task import unsupported
 from zoo_inference.template import ChatTemplate
-from zoo_inference.tokenizing import Tokenizing
 
 __all__ = ["Loader", "PulledSource", "Source"]
 
@@ -48,15 +49,14 @@ class PulledSource:
         return hold(self._channel, self._cache, version.namespace, version.manifest_digest)
 
 
-@dataclass(frozen=True, slots=True)
-class _Files:
-    """A model as it came from disk. `context` is what its configuration allows, in tokens."""
-
-    path: Path
-    model: Any
-    tokenizing: Tokenizing
-    context: int
-    size_bytes: int
+# What a batch may cost, in the unit of the task model's `cost`: tokens, values of pictures, windows of sound.
+_BATCHES = {
+    Task.EMBED: BatchLimits(),
+    Task.CLASSIFY_TEXT: BatchLimits(),
+    Task.CLASSIFY_IMAGE: BatchLimits(items=16, cost=16 * 3 * 384 * 384),
+    Task.DETECT_OBJECTS: BatchLimits(items=8, cost=2 * 3 * 1024 * 1024),
+    Task.TRANSCRIBE: BatchLimits(items=8, cost=8),
+}
 
 
 class Loader:
@@ -71,23 +71,26 @@ class Loader:
         """Raises MODEL_UNSUPPORTED, MODEL_LOAD_FAILED, and what pulling raises."""
         async with AsyncExitStack() as stack:
             path = await asyncio.to_thread(stack.enter_context, self._source.hold(version))
-            architecture = await asyncio.to_thread(_architecture, path)
+            architecture = await asyncio.to_thread(architecture_of, path)
             task = task_of(architecture)
             if task is None:
                 raise unsupported(version.reference, architecture)
-            files = await asyncio.to_thread(_read, path, placement)
-            if task is Task.EMBED:
-                return await self._embedding(files, stack)
-            return await self._generative(files, stack)
+            files = await asyncio.to_thread(read_files, path, torch.float32 if placement.widened else None)
+            if task is Task.GENERATE:
+                return await self._generative(files, stack)
+            model = await asyncio.to_thread(make_task_model, task, files)
+            return BatchedModel(model, Batcher(model.compute, model.cost, _BATCHES[task]), stack.pop_all())
 
-    async def _generative(self, files: _Files, stack: AsyncExitStack) -> GenerativeModel:
-        template = await self._template(files.tokenizing, stack)
+    async def _generative(self, files: ModelFiles, stack: AsyncExitStack) -> GenerativeModel:
+        tokenizing = Tokenizing(files.processor)
+        template = await self._template(tokenizing, stack)
         runner = Runner(files.model)
         token_bytes = await asyncio.to_thread(_check_runner, runner)
         limits = Limits(self._batch_requests, self._batch_memory_bytes // token_bytes)
-        ends = _end_tokens(files)
-        prompts = PromptMaker(files.tokenizing, template, min(files.context, limits.tokens))
-        engine = GenerationEngine(runner, files.tokenizing, ends, limits)
+        ends = _end_tokens(files.model, tokenizing)
+        context = context_of(files.model.config, tokenizing)
+        prompts = PromptMaker(tokenizing, template, min(context, limits.tokens))
+        engine = GenerationEngine(runner, tokenizing, ends, limits)
         return GenerativeModel(files.size_bytes, engine, prompts, stack.pop_all())
 
     async def _template(self, tokenizing: Tokenizing, stack: AsyncExitStack) -> ChatTemplate | None:
@@ -98,50 +101,14 @@ class Loader:
         await template.start()
         return template
 
-    async def _embedding(self, files: _Files, stack: AsyncExitStack) -> EmbeddingModel:
-        sentences = await asyncio.to_thread(SentenceFiles.read, files.path)
-        context = min(files.context, files.tokenizing.longest, sentences.longest or files.context)
-        encoder = Encoder(files.model, sentences, files.tokenizing.pad_token)
-        await asyncio.to_thread(encoder.check, context)
-        batcher = Batcher(encoder.encode, BatchLimits())
-        return EmbeddingModel(files.size_bytes, batcher, encoder, files.tokenizing, context, stack.pop_all())
-
-
-def _architecture(path: Path) -> str:
-    config = read_json(path / "config.json")
-    names: Any = cast(dict[str, Any], config).get("architectures") if isinstance(config, dict) else None
-    return str(cast(list[Any], names)[0]) if isinstance(names, list) and names else ""
-
-
-def _read(path: Path, placement: Placement) -> _Files:
-    model: Any = load_directory(path, torch.float32 if placement.widened else None)
-    tokenizing = Tokenizing(load_processor_directory(path))
-    return _Files(path, model, tokenizing, _context(model.config.get_text_config(), tokenizing), _size_bytes(model))
-
 
 def _check_runner(runner: Runner) -> int:
     with torch.inference_mode():
         return runner.check()
 
 
-def _context(config: Any, tokenizing: Tokenizing) -> int:
-    """Tokens that the model can look back on. Beyond a sliding window it could go on, but not on what came before."""
-    positions: int | None = getattr(config, "max_position_embeddings", None)
-    window: int | None = getattr(config, "sliding_window", None)
-    return min(positions or tokenizing.longest, window or positions or tokenizing.longest)
-
-
-def _end_tokens(files: _Files) -> Set[int]:
+def _end_tokens(model: Any, tokenizing: Tokenizing) -> Set[int]:
     """Tokens that end a text: those of the generation config, and the tokenizer's own."""
-    configured: int | list[int] | None = files.model.generation_config.eos_token_id
+    configured: int | list[int] | None = model.generation_config.eos_token_id
     ends = set(configured if isinstance(configured, list) else [configured])
-    return frozenset(token for token in {*ends, files.tokenizing.end_token} if token is not None)
-
-
-def _size_bytes(model: Any) -> int:
-    """Bytes of all tensors, those that share memory once."""
-    storages = {
-        tensor.untyped_storage().data_ptr(): tensor.numel() * tensor.element_size()
-        for tensor in [*model.parameters(), *model.buffers()]
-    }
-    return sum(storages.values())
+    return frozenset(token for token in {*ends, tokenizing.end_token} if token is not None)

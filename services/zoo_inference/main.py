@@ -50,6 +50,7 @@ async def serve(settings: Settings) -> None:
         limits = WorkerLimits(settings.queue, settings.memory_bytes)
         worker = Worker(GrpcCatalog(catalog), loader, limits, settings.resource_class)
         stack.push_async_callback(worker.residency.close)
+        stack.push_async_callback(worker.inference.close)
         server = build(settings, RULES)
         rpc.add_InferenceServiceServicer_to_server(InferenceServicer(worker.inference), server.grpc)
 

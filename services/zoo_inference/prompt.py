@@ -4,10 +4,10 @@ import asyncio
 from dataclasses import dataclass
 
 from modelzoo.errors import InvalidArgument
+from modelzoo.tasks.tokenizing import Tokenizing
 from zoo_inference.engine import GenerationTask
 from zoo_inference.requests import Chat, GenerationRequest, Message, Prompt, Text
 from zoo_inference.template import ChatTemplate
-from zoo_inference.tokenizing import Tokenizing
 
 __all__ = ["PromptMaker"]
 

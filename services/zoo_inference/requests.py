@@ -3,13 +3,32 @@
 The protos declare lengths and ranges, and the server has checked them before.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from modelzoo.errors import InvalidArgument
 from zoo.inference.v1 import generation_pb2 as pb
+from zoo.inference.v1 import inference_service_pb2 as service_pb
 from zoo_inference.engine import Sampling
 
-__all__ = ["Chat", "GenerationRequest", "Message", "Prompt", "Text", "check_texts", "generation_from_pb"]
+__all__ = [
+    "Chat",
+    "GenerationRequest",
+    "Message",
+    "Prompt",
+    "Text",
+    "check_texts",
+    "generation_from_pb",
+    "max_detections",
+    "picture_from_pb",
+    "sound_from_pb",
+    "threshold",
+    "top_k",
+]
+
+TOP_K_DEFAULT = 5
+THRESHOLD_DEFAULT = 0.5
+MAX_DETECTIONS_DEFAULT = 100
 
 _ROLES = {
     pb.CHAT_ROLE_SYSTEM: "system",
@@ -77,11 +96,39 @@ def generation_from_pb(given: pb.GenerationInput) -> GenerationRequest:
     )
 
 
-def check_texts(texts: tuple[str, ...]) -> None:
-    """Raise INPUT_EMPTY or TEXT_INVALID for the first text that cannot be embedded."""
+def check_texts(texts: Sequence[str]) -> None:
+    """Raise INPUT_EMPTY or TEXT_INVALID for the first text that nothing can be said of."""
     for index, text in enumerate(texts):
         _check_text(text, f"texts[{index}]")
         _check_not_blank(text, f"texts[{index}]")
+
+
+def picture_from_pb(request: service_pb.ClassifyImageRequest | service_pb.DetectObjectsRequest) -> bytes:
+    """The picture file's bytes. Raises INPUT_EMPTY."""
+    return _file(request.upload.data if request.HasField("upload") else request.image, "image", "picture")
+
+
+def sound_from_pb(request: service_pb.TranscribeRequest) -> bytes:
+    """The sound file's bytes. Raises INPUT_EMPTY."""
+    return _file(request.upload.data if request.HasField("upload") else request.audio, "audio", "sound")
+
+
+def top_k(request: service_pb.ClassifyTextRequest | service_pb.ClassifyImageRequest) -> int:
+    return request.top_k if request.HasField("top_k") else TOP_K_DEFAULT
+
+
+def threshold(request: service_pb.DetectObjectsRequest) -> float:
+    return request.threshold if request.HasField("threshold") else THRESHOLD_DEFAULT
+
+
+def max_detections(request: service_pb.DetectObjectsRequest) -> int:
+    return request.max_detections if request.HasField("max_detections") else MAX_DETECTIONS_DEFAULT
+
+
+def _file(data: bytes, field: str, kind: str) -> bytes:
+    if not data:
+        raise InvalidArgument("INPUT_EMPTY", f"there is no {kind}: send the bytes of a file in {field}", field=field)
+    return data
 
 
 def _input_from_pb(given: pb.GenerationInput) -> Text | Prompt | Chat:

@@ -28,4 +28,14 @@ def _hidden(message: Any) -> NotFound:
 
 _INVOKER = Needs(Role.INVOKER, _namespace, _hidden)
 
-RULES: Rules = {f"/{SERVICE}/{method}": _INVOKER for method in ("Generate", "StreamGenerate", "Embed")}
+_METHODS = (
+    "Generate",
+    "StreamGenerate",
+    "Embed",
+    "ClassifyText",
+    "ClassifyImage",
+    "DetectObjects",
+    "Transcribe",
+)
+
+RULES: Rules = {f"/{SERVICE}/{method}": _INVOKER for method in _METHODS}

@@ -1,29 +1,18 @@
-"""What a model can do here, by its architecture."""
-
-from enum import Enum
-from functools import cache
+"""Whether a model does what is asked of it."""
 
 from modelzoo.errors import FailedPrecondition
+from modelzoo.tasks.task import Task, task_of
 
-__all__ = ["Task", "check_task", "task_mismatch", "task_of", "unsupported"]
+__all__ = ["check_task", "task_mismatch", "unsupported"]
 
-
-class Task(Enum):
-    """The values are the Hub's pipeline tags, as the catalog has them."""
-
-    GENERATE = "text-generation"
-    EMBED = "sentence-similarity"
-
-
-_METHODS = {Task.GENERATE: "Generate or StreamGenerate", Task.EMBED: "Embed"}
-
-
-def task_of(architecture: str) -> Task | None:
-    """None for an architecture that no worker runs."""
-    generating, encoding = _architectures()
-    if architecture in generating:
-        return Task.GENERATE
-    return Task.EMBED if architecture in encoding else None
+_METHODS = {
+    Task.GENERATE: "Generate or StreamGenerate",
+    Task.EMBED: "Embed",
+    Task.CLASSIFY_TEXT: "ClassifyText",
+    Task.CLASSIFY_IMAGE: "ClassifyImage",
+    Task.DETECT_OBJECTS: "DetectObjects",
+    Task.TRANSCRIBE: "Transcribe",
+}
 
 
 def check_task(reference: str, architecture: str, wanted: Task) -> None:
@@ -49,15 +38,3 @@ def unsupported(reference: str, architecture: str) -> FailedPrecondition:
         "MODEL_UNSUPPORTED",
         f"{reference} is a {architecture[:80]!a}, which no worker runs: pull it and run it locally",
     )
-
-
-@cache
-def _architectures() -> tuple[frozenset[str], frozenset[str]]:
-    """Class names of causal language models, and of encoders of text."""
-    from transformers.models.auto import modeling_auto as names
-
-    encoders = set(names.MODEL_FOR_MASKED_LM_MAPPING_NAMES)
-    bare = {cls for kind, cls in names.MODEL_MAPPING_NAMES.items() if kind in encoders and isinstance(cls, str)}
-    masked = set(names.MODEL_FOR_MASKED_LM_MAPPING_NAMES.values())
-    generating = set(names.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values())
-    return frozenset(generating - masked), frozenset(bare | masked)

@@ -10,8 +10,8 @@ from transformers import AutoModel, AutoTokenizer
 
 from modelzoo.errors import FailedPrecondition
 from modelzoo.loading import load_directory
+from modelzoo.tasks.embedding import Encoder, SentenceFiles
 from support.tiny_models import tiny_sentence_encoder
-from zoo_inference.embedding import Encoder, SentenceFiles
 
 TEXTS = ["a", "hello world", "naïve 😀", "x" * 40]
 

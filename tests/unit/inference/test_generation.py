@@ -13,13 +13,13 @@ from transformers import LlamaConfig, LlamaForCausalLM, MistralConfig, MistralFo
 
 from modelzoo.errors import FailedPrecondition, Unavailable
 from modelzoo.loading import load_directory, load_processor_directory
+from modelzoo.tasks.tokenizing import Tokenizing
 from support.tiny_models import reciting_gpt2, tiny_gpt2, tiny_llama
 from support.waiting import eventually
 from zoo_inference.engine import Finished, FinishReason, GenerationTask, Sampling
 from zoo_inference.generation.engine import CHUNK_TOKENS, GenerationEngine
 from zoo_inference.generation.runner import Runner
 from zoo_inference.generation.scheduler import Limits
-from zoo_inference.tokenizing import Tokenizing
 
 LIMITS = Limits(rows=8, tokens=100_000)
 

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from hypothesis import given
 from hypothesis import strategies as st
 
+from modelzoo.tasks.tokenizing import Tokenizing
 from support.tiny_models import byte_tokenizer
 from zoo_inference.generation.detokenizer import OPEN_MAX, Detokenizer
 from zoo_inference.generation.stops import StopFilter
-from zoo_inference.tokenizing import Tokenizing
 
 TOKENIZING = Tokenizing(byte_tokenizer())
 FIRST_BYTE = 6

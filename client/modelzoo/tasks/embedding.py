@@ -7,6 +7,7 @@ input. A model without them is pooled by the mean and not normalised, which is w
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import partial
 from pathlib import Path, PurePosixPath
 from typing import Any, cast
 
@@ -15,8 +16,14 @@ from torch import Tensor
 
 from modelzoo.errors import FailedPrecondition
 from modelzoo.loading import read_json
+from modelzoo.tasks.context import context_of
+from modelzoo.tasks.files import ModelFiles
+from modelzoo.tasks.labels import check_finite
+from modelzoo.tasks.padding import padded
+from modelzoo.tasks.task import Task
+from modelzoo.tasks.tokenizing import Tokenizing
 
-__all__ = ["Encoder", "Pooling", "SentenceFiles"]
+__all__ = ["Encoder", "Pooling", "SentenceFiles", "TextEncoder"]
 
 MODES = "pooling_mode_"
 
@@ -63,6 +70,36 @@ class SentenceFiles:
         )
 
 
+class TextEncoder:
+    """Texts of at most `context` tokens to vectors. `prepare` may be called from several threads at once; `compute`
+    belongs to one at a time.
+    """
+
+    task = Task.EMBED
+
+    def __init__(self, files: ModelFiles) -> None:
+        """Raises MODEL_UNSUPPORTED, MODEL_LOAD_FAILED."""
+        sentences = SentenceFiles.read(files.path)
+        self._tokenizing = Tokenizing(files.processor)
+        self._encoder = Encoder(files.model, sentences, self._tokenizing.pad_token)
+        context = context_of(files.model.config, self._tokenizing)
+        self.context = min(context, self._tokenizing.longest, sentences.longest or context)
+        self.size_bytes = files.size_bytes
+        self._encoder.check(self.context)
+
+    def prepare(self, text: str) -> list[int]:
+        """Tokens of the whole text, special ones included, however many."""
+        return self._encoder.prepare(partial(self._tokenizing.encode, add_special_tokens=True), text)
+
+    def cost(self, item: Sequence[int]) -> int:
+        """What the item adds to a batch: tokens."""
+        return len(item)
+
+    def compute(self, batch: Sequence[Sequence[int]]) -> list[list[float]]:
+        """A vector for each item."""
+        return self._encoder.encode(batch)
+
+
 class Encoder:
     """A transformers encoder and its pooling. `encode` belongs to one thread at a time."""
 
@@ -73,15 +110,11 @@ class Encoder:
 
     def encode(self, batch: Sequence[Sequence[int]]) -> list[list[float]]:
         """A float32 vector for each list of tokens. Raises ValueError where the model computes what is no number."""
-        lengths = torch.tensor([len(tokens) for tokens in batch])
-        longest = int(lengths.max())
-        mask = (torch.arange(longest) < lengths.unsqueeze(1)).long()
-        padded = [[*tokens, *[self._pad_token] * (longest - len(tokens))] for tokens in batch]
+        tokens, mask = padded(batch, self._pad_token)
         with torch.inference_mode():
-            output = self._model(input_ids=torch.tensor(padded), attention_mask=mask)
+            output = self._model(input_ids=tokens, attention_mask=mask)
             vectors = self._pool(output.last_hidden_state.float(), mask)
-        if not bool(vectors.isfinite().all()):
-            raise ValueError("the model's output is not a number")
+        check_finite(vectors)
         return cast(Any, vectors).tolist()
 
     def check(self, longest: int) -> None:
