@@ -45,6 +45,21 @@ def publish_starters(
         typer.echo(json.dumps({"references": references}))
 
 
+@app.command("samples")
+def copy_samples_here(
+    folder: Annotated[Path, typer.Argument(help="Where to; made if it is not there.")] = Path("samples"),
+) -> None:
+    """Copy two photographs and a recorded voice into a folder, to try models on."""
+    from zoo_starters.samples import SAMPLES, copy_samples
+
+    copied = copy_samples(WORK / "packages", folder)
+    if wants_json():
+        typer.echo(json.dumps({"files": [str(path) for path in copied]}))
+        return
+    for sample, path in zip(SAMPLES, copied, strict=True):
+        typer.echo(f"{path}  {sample.shows} ({sample.licence}, {sample.carrier})")
+
+
 def register(root: typer.Typer) -> None:
     """Add `starters` to the command."""
     root.add_typer(app, name="starters")
