@@ -4,14 +4,15 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Self, Unpack
+from typing import Self
 
 from modelzoo import config, records, wire
 from modelzoo.access import Access
 from modelzoo.cache import NodeCache
 from modelzoo.calls import building, paged, translated
 from modelzoo.channel import open_channel
-from modelzoo.generation import Generation, GenerationOptions, Message, Prompt, generation_input
+from modelzoo.generation import Message
+from modelzoo.inference import Inference
 from modelzoo.manifest import Manifest
 from modelzoo.progress import Progress
 from modelzoo.pull import get_manifest, pull_version
@@ -21,28 +22,18 @@ from modelzoo.upload import Base
 from zoo.catalog.v1 import catalog_service_pb2 as pb
 from zoo.catalog.v1 import catalog_service_pb2_grpc as rpc
 from zoo.catalog.v1 import model_pb2
-from zoo.inference.v1 import inference_service_pb2 as inference_pb
-from zoo.inference.v1 import inference_service_pb2_grpc as inference_rpc
 from zoo.inference.v1 import worker_service_pb2, worker_service_pb2_grpc
-
-if TYPE_CHECKING:
-    import numpy
-    from numpy.typing import NDArray
 
 __all__ = ["Client", "Message"]
 
-# A model that no worker holds yet is loaded within the call.
-COMPUTE_TIMEOUT_S = 600.0
-MODEL_KEY = "zoo-model"  # lets the gateway route without reading the message
 
-
-class Client:
+class Client(Inference):
     """A connection to a zoo, for any number of threads. Close it, or use it in a `with`.
 
     Without arguments, address and key are those of `ZOO_URL` and `ZOO_KEY` or of `~/.config/zoo/config.toml`. Every
     method raises a ZooError: what the server refuses, REFERENCE_INVALID before anything is sent, SERVER_UNREACHABLE.
-    Keys and grants are in `access`. A reference is `name` or `namespace/name`, and perhaps `@alias`, `@version` or
-    `@sha256:digest`.
+    Models are run by the methods of Inference; keys and grants are in `access`. A reference is `name` or
+    `namespace/name`, and perhaps `@alias`, `@version` or `@sha256:digest`.
     """
 
     def __init__(self, url: str | None = None, key: str | None = None) -> None:
@@ -50,9 +41,9 @@ class Client:
         found = config.load({**os.environ, **given})
         self.url = found.url
         self._channel = open_channel(found.url, found.key)
+        super().__init__(self._channel)
         self.access = Access(self._channel)
         self._catalog = rpc.CatalogServiceStub(self._channel)
-        self._inference = inference_rpc.InferenceServiceStub(self._channel)
         self._workers = worker_service_pb2_grpc.WorkerServiceStub(self._channel)
 
     def close(self) -> None:
@@ -226,57 +217,7 @@ class Client:
             progress=progress,
         )
 
-    # Running
-
-    def generate(
-        self,
-        ref: str,
-        prompt: Prompt,
-        *,
-        timeout_s: float = COMPUTE_TIMEOUT_S,
-        **options: Unpack[GenerationOptions],
-    ) -> Generation:
-        """The model's continuation of a prompt or a chat, in pieces as they are made; `Generation` says more.
-
-        A prompt is one user's turn where the model has a chat template; with `raw=True` it is continued as it stands.
-        Without `temperature` the most probable token is taken; a `seed` makes the draw repeatable.
-        """
-        model = str(parse(ref))
-        request = inference_pb.StreamGenerateRequest(model=model, input=generation_input(prompt, **options))
-        return Generation(
-            lambda: self._inference.StreamGenerate(request, timeout=timeout_s, metadata=((MODEL_KEY, model),))
-        )
-
-    def complete(
-        self,
-        ref: str,
-        prompt: Prompt,
-        *,
-        timeout_s: float = COMPUTE_TIMEOUT_S,
-        **options: Unpack[GenerationOptions],
-    ) -> records.Completion:
-        """The same, answered once it is whole."""
-        model = str(parse(ref))
-        request = inference_pb.GenerateRequest(model=model, input=generation_input(prompt, **options))
-        with translated():
-            response = self._inference.Generate(request, timeout=timeout_s, metadata=((MODEL_KEY, model),))
-        return records.Completion(response.text, wire.finish(response.finish))
-
-    def embed(
-        self, ref: str, texts: str | Sequence[str], *, timeout_s: float = COMPUTE_TIMEOUT_S
-    ) -> "NDArray[numpy.float32] | list[list[float]]":
-        """A vector for each text: a float32 array of shape (texts, dimensions), or lists where numpy is missing."""
-        model = str(parse(ref))
-        with building():
-            request = inference_pb.EmbedRequest(model=model, texts=[texts] if isinstance(texts, str) else texts)
-        with translated():
-            response = self._inference.Embed(request, timeout=timeout_s, metadata=((MODEL_KEY, model),))
-        rows = [list(embedding.values) for embedding in response.embeddings]
-        try:
-            import numpy
-        except ModuleNotFoundError:
-            return rows
-        return numpy.array(rows, dtype=numpy.float32)
+    # The zoo itself
 
     def whoami(self) -> records.Principal:
         """Whom the key stands for, and its roles."""

@@ -5,14 +5,22 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from modelzoo.tasks.results import Box, Detection, LabelScore, Segment
+
 __all__ = [
     "Alias",
     "AliasTarget",
+    "Box",
+    "Classification",
     "Completion",
+    "Computed",
+    "Detection",
+    "Detections",
     "Facts",
     "Finish",
     "Grant",
     "Key",
+    "LabelScore",
     "LoadedModel",
     "Model",
     "Namespace",
@@ -20,6 +28,8 @@ __all__ = [
     "Principal",
     "PullResult",
     "PushResult",
+    "Segment",
+    "Transcription",
     "Version",
     "Worker",
 ]
@@ -116,6 +126,46 @@ class Finish:
 class Completion:
     text: str
     finish: Finish
+
+
+@dataclass(frozen=True, slots=True)
+class Computed:
+    """What answered, and how long it took: waiting, a load of the model included, then computing in its batch."""
+
+    reference: str
+    manifest_digest: str
+    queue_s: float
+    compute_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Classification:
+    """Labels of one text or picture, the most probable first."""
+
+    labels: tuple[LabelScore, ...]
+    computed: Computed
+
+
+@dataclass(frozen=True, slots=True)
+class Detections:
+    """Objects in a picture, the highest score first. Their boxes lie in the picture as a person sees it, `width` by
+    `height` pixels: turned as its EXIF orientation says."""
+
+    detections: tuple[Detection, ...]
+    width: int
+    height: int
+    computed: Computed
+
+
+@dataclass(frozen=True, slots=True)
+class Transcription:
+    """What was said: the whole, and in parts. `duration_s` is the sound's."""
+
+    text: str
+    segments: tuple[Segment, ...]
+    duration_s: float
+    output_tokens: int
+    computed: Computed
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,5 +1,6 @@
 """Records from protobuf messages: the only place of the client that knows both."""
 
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from google.protobuf.duration_pb2 import Duration
@@ -8,10 +9,13 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from modelzoo import records
 from zoo.catalog.v1 import model_pb2
 from zoo.iam.v1 import iam_service_pb2, key_pb2
-from zoo.inference.v1 import generation_pb2, worker_service_pb2
+from zoo.inference.v1 import classification_pb2, generation_pb2, inference_service_pb2, worker_service_pb2
 
 __all__ = [
     "alias",
+    "classification",
+    "classifications",
+    "detections",
     "finish",
     "grant",
     "key",
@@ -21,6 +25,7 @@ __all__ = [
     "principal",
     "role_to_pb",
     "to_timestamp",
+    "transcription",
     "version",
     "worker",
 ]
@@ -91,6 +96,37 @@ def finish(pb: generation_pb2.Finish) -> records.Finish:
     )
 
 
+def classification(pb: inference_service_pb2.ClassifyImageResponse) -> records.Classification:
+    return records.Classification(_labels(pb.classification.labels), _computed(pb.computed))
+
+
+def classifications(pb: inference_service_pb2.ClassifyTextResponse) -> list[records.Classification]:
+    computed = _computed(pb.computed)
+    return [records.Classification(_labels(each.labels), computed) for each in pb.classifications]
+
+
+def detections(pb: inference_service_pb2.DetectObjectsResponse) -> records.Detections:
+    found = tuple(
+        records.Detection(
+            _label(each.label), records.Box(each.box.x_min, each.box.y_min, each.box.x_max, each.box.y_max)
+        )
+        for each in pb.detections
+    )
+    return records.Detections(found, pb.width, pb.height, _computed(pb.computed))
+
+
+def transcription(pb: inference_service_pb2.TranscribeResponse) -> records.Transcription:
+    return records.Transcription(
+        text=pb.text,
+        segments=tuple(
+            records.Segment(segment.text, _seconds(segment.start), _seconds(segment.end)) for segment in pb.segments
+        ),
+        duration_s=_seconds(pb.duration),
+        output_tokens=pb.usage.output_tokens,
+        computed=_computed(pb.computed),
+    )
+
+
 def key(pb: key_pb2.Key) -> records.Key:
     return records.Key(
         name=pb.name,
@@ -147,6 +183,18 @@ def to_timestamp(time: datetime | None) -> Timestamp | None:
     stamp = Timestamp()
     stamp.FromDatetime(time.astimezone(UTC))
     return stamp
+
+
+def _labels(pb: Iterable[classification_pb2.LabelScore]) -> tuple[records.LabelScore, ...]:
+    return tuple(_label(label) for label in pb)
+
+
+def _label(pb: classification_pb2.LabelScore) -> records.LabelScore:
+    return records.LabelScore(pb.label, pb.score, pb.index)
+
+
+def _computed(pb: classification_pb2.Computed) -> records.Computed:
+    return records.Computed(pb.reference, pb.manifest_digest, _seconds(pb.queue), _seconds(pb.compute))
 
 
 def _time(stamp: Timestamp) -> datetime | None:
