@@ -53,7 +53,9 @@ def decode_image(data: bytes, *, field: str = "image") -> "Image.Image":
     return _decode(data, kind, opener, field)
 
 
-def _decode(data: bytes, kind: Kind, opener: "Callable[[io.BytesIO], ImageFile.ImageFile]", field: str) -> "Image.Image":
+def _decode(
+    data: bytes, kind: Kind, opener: "Callable[[io.BytesIO], ImageFile.ImageFile]", field: str
+) -> "Image.Image":
     with _translated(kind, field), _quiet():
         image = opener(io.BytesIO(data))
     with image:
@@ -91,7 +93,9 @@ def _translated(kind: Kind, field: str) -> Iterator[None]:
         yield
     except Exception as error:
         raise InvalidArgument(
-            "IMAGE_INVALID", f"{field} is {kind} that breaks off or is damaged ({error}). Send the whole file.", field=field
+            "IMAGE_INVALID",
+            f"{field} is {kind} that breaks off or is damaged ({error}). Send the whole file.",
+            field=field,
         ) from error
 
 
@@ -116,7 +120,7 @@ def _check_size(width: int, height: int, field: str) -> None:
     if max(width, height) > RATIO_MAX * min(width, height):
         raise InvalidArgument(
             "IMAGE_INVALID",
-            f"{field} is {width} x {height} pixels; the longer edge may be {RATIO_MAX} times the shorter. Crop it first.",
+            f"{field} is {width} x {height} pixels; one edge may be {RATIO_MAX} times the other. Crop it.",
             field=field,
         )
 
