@@ -8,7 +8,7 @@ and the limits are checked on the header, before pixels are decoded.
 import io
 import threading
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from functools import cache
 from typing import TYPE_CHECKING
@@ -87,7 +87,7 @@ def _openers() -> "dict[Kind, Callable[[io.BytesIO], ImageFile.ImageFile]]":
 
 
 @contextmanager
-def _translated(kind: Kind, field: str) -> Iterator[None]:
+def _translated(kind: Kind, field: str) -> Generator[None]:
     """Whatever Pillow raises becomes IMAGE_INVALID: broken files lead its parsers into errors of every type."""
     try:
         yield
@@ -100,7 +100,7 @@ def _translated(kind: Kind, field: str) -> Iterator[None]:
 
 
 @contextmanager
-def _quiet() -> Iterator[None]:
+def _quiet() -> Generator[None]:
     """No warnings of Pillow's about odd metadata, neither printed nor, where warnings are errors, raised."""
     with _FILTERS, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module=r"PIL\.")

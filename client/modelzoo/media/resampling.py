@@ -1,5 +1,5 @@
 """Another sampling rate for a sound that arrives in blocks."""
-# scipy has no types. pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
+# scipy has few types. pyright: reportUnknownMemberType=false, reportUnknownVariableType=false
 # pyright: reportMissingTypeStubs=false, reportUnknownArgumentType=false
 
 import math
@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import firwin, resample_poly
+from scipy.signal import firwin, resample_poly  # pyright: ignore[reportUnknownVariableType]
 
 __all__ = ["resample"]
 
