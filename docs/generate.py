@@ -8,13 +8,12 @@ from google.api import annotations_pb2
 from google.protobuf import descriptor_pb2
 
 from zoo.rules.v1 import rules_pb2
+from zoo_gateway.comments import Comments, comments_of
 
 ROOT = Path(__file__).resolve().parent.parent
 REFERENCE = ROOT / "docs" / "reference"
 DESCRIPTORS = ROOT / "gen" / "zoo" / "descriptors.binpb"
 ERRORS = "zoo/errors/v1/error_reason.proto"
-
-Comments = dict[tuple[int, ...], str]
 
 
 def main() -> int:
@@ -32,7 +31,7 @@ def main() -> int:
 
 def errors(file: descriptor_pb2.FileDescriptorProto) -> str:
     """A table of every reason."""
-    comments = _comments(file)
+    comments = comments_of(file)
     lines = [
         "# Errors",
         "",
@@ -54,7 +53,7 @@ def api(files: Iterator[descriptor_pb2.FileDescriptorProto]) -> str:
     """Every service, method and message with its limits."""
     lines = ["# API", "", "Generated from the protos. REST paths are on the same port as gRPC.", ""]
     for file in sorted((f for f in files if f.name.startswith("zoo/")), key=lambda f: (not f.service, f.name)):
-        comments = _comments(file)
+        comments = comments_of(file)
         for index, service in enumerate(file.service):
             lines += _service(file.package, service, comments, (6, index))
         for index, message in enumerate(file.message_type):
@@ -113,14 +112,6 @@ def _limits(field: descriptor_pb2.FieldDescriptorProto) -> str:
 
 def _cell(text: str) -> str:
     return text.strip().replace("|", "\\|")
-
-
-def _comments(file: descriptor_pb2.FileDescriptorProto) -> Comments:
-    return {
-        tuple(location.path): " ".join(location.leading_comments.split())
-        for location in file.source_code_info.location
-        if location.leading_comments
-    }
 
 
 def _is_current(page: Path, text: str) -> bool:

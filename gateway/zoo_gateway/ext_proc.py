@@ -13,6 +13,7 @@ from envoy.extensions.filters.http.ext_proc.v3 import processing_mode_pb2
 from envoy.service.ext_proc.v3 import external_processor_pb2
 from envoy.type.v3 import http_status_pb2
 
+from zoo_gateway.named_model import model_in_path
 from zoo_gateway.refusal import Refusal
 from zoo_server.authorization import Open, Rules
 
@@ -47,7 +48,7 @@ Answer = bytes
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """The headers of a call. `model` is None where the caller did not name it in metadata."""
+    """The headers of a call. `model` is None where neither its metadata nor the path of a REST call names it."""
 
     path: str
     authorization: str
@@ -138,11 +139,12 @@ async def _events(requests: AsyncIterator[Any]) -> AsyncIterator[Event]:
 def _call(message: Any) -> Call:
     headers: dict[str, str] = {h.key: h.raw_value.decode("latin-1") for h in message.headers.headers}
     # The transcoder has made gRPC of a REST call and left the path that was asked for.
-    by_grpc = "x-envoy-original-path" not in headers and headers.get("content-type", "").startswith("application/grpc")
+    rest_path = headers.get("x-envoy-original-path")
+    by_grpc = rest_path is None and headers.get("content-type", "").startswith("application/grpc")
     return Call(
         path=headers.get(":path", ""),
         authorization=headers.get("authorization", ""),
-        model=headers.get("zoo-model"),
+        model=headers.get("zoo-model") or (model_in_path(rest_path) if rest_path else None),
         by_grpc=by_grpc,
         ends_here=message.end_of_stream,
     )

@@ -2,17 +2,20 @@
 
 import asyncio
 from contextlib import AsyncExitStack, suppress
+from importlib.metadata import version
 
-from zoo.inference.v1 import worker_service_pb2_grpc as rpc
-from zoo_gateway import ext_proc, reflection, worker_servicer
+from zoo.description.v1 import description_service_pb2_grpc as description_rpc
+from zoo.inference.v1 import worker_service_pb2_grpc as worker_rpc
+from zoo_gateway import description_servicer, ext_proc, reflection, worker_servicer
 from zoo_gateway.access_watch import watch_access
 from zoo_gateway.choose import Chooser
+from zoo_gateway.description_servicer import DescriptionServicer
 from zoo_gateway.endpoints import EndpointsFile
 from zoo_gateway.identity import Identity
 from zoo_gateway.picker import Picker
 from zoo_gateway.routes import Routes, load_descriptors
 from zoo_gateway.settings import GatewaySettings
-from zoo_gateway.worker_servicer import SERVICE, WorkerServicer
+from zoo_gateway.worker_servicer import WorkerServicer
 from zoo_gateway.workers import Workers, watch_workers
 from zoo_server.log import configure_logging
 from zoo_server.principal import Signer
@@ -36,10 +39,13 @@ async def serve(settings: GatewaySettings) -> None:
         chooser.reported()
         endpoints.write(worker.said.address for worker in workers.all())
 
-    server = build(settings, {**ext_proc.RULES, **reflection.RULES, **worker_servicer.RULES})
+    rules = {**ext_proc.RULES, **reflection.RULES, **worker_servicer.RULES, **description_servicer.RULES}
+    server = build(settings, rules)
     ext_proc.register(server.grpc, Picker(Routes(descriptors), identity, chooser).process)
     reflection.register_reflection(server.grpc, descriptors)
-    rpc.add_WorkerServiceServicer_to_server(WorkerServicer(workers), server.grpc)
+    worker_rpc.add_WorkerServiceServicer_to_server(WorkerServicer(workers), server.grpc)
+    description = DescriptionServicer(descriptors, version("modelzoo"))
+    description_rpc.add_DescriptionServiceServicer_to_server(description, server.grpc)
     async with AsyncExitStack() as stack:
         presence = await stack.enter_async_context(open_presence(settings.redis_url))
         tasks = await stack.enter_async_context(asyncio.TaskGroup())
@@ -52,7 +58,7 @@ async def serve(settings: GatewaySettings) -> None:
             async with asyncio.timeout(PICTURE_WAIT_S):
                 await identity.known.wait()
                 await workers.known.wait()
-        await server.run((SERVICE,))
+        await server.run((worker_servicer.SERVICE, description_servicer.SERVICE))
         for watch in watches:
             watch.cancel()
 

@@ -1,17 +1,22 @@
 """The model that an inference request names: field 1 of its first message, read without parsing the rest.
 
-Wire forms: gRPC over HTTP/2 (a flag byte, four bytes of length, the message) and protobuf's encoding.
+Wire forms: gRPC over HTTP/2 (a flag byte, four bytes of length, the message) and protobuf's encoding. REST calls that
+carry a file as their body name the model in their path instead.
 """
 
+import re
 import zlib
+from urllib.parse import unquote
 
-__all__ = ["named_model"]
+__all__ = ["model_in_path", "named_model"]
 
 FRAME_HEADER_BYTES = 5
 # More than any model's name and the fields before it; a message is inflated no further.
 READ_MOST_BYTES = 1024 * 1024
 NAME_MOST_BYTES = 4096
 
+# The HTTP bindings `/v1/models/{model=**}:verb` of InferenceService.
+_MODEL_PATH = re.compile(r"/v1/models/([^?]+):[A-Za-z]+(?:[?].*)?")
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
 
@@ -40,6 +45,12 @@ def named_model(body: bytes) -> str | None:
         return "" if complete else None
     except ValueError:
         return ""
+
+
+def model_in_path(path: str) -> str | None:
+    """The model in the path of a REST call, None where the call names it elsewhere."""
+    found = _MODEL_PATH.fullmatch(path)
+    return unquote(found[1])[:NAME_MOST_BYTES] if found else None
 
 
 def _first_string(message: bytes) -> str:

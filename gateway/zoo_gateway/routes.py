@@ -32,6 +32,7 @@ _UPSTREAMS: Mapping[str, Upstream] = {
     "zoo.artifact.": Upstream.ARTIFACT,
     "zoo.inference.": Upstream.INFERENCE,
     "zoo.inference.v1.WorkerService": Upstream.GATEWAY,
+    "zoo.description.": Upstream.GATEWAY,
 }
 
 

@@ -16,6 +16,7 @@ from support.cluster import Cluster
 from zoo.artifact.v1 import artifact_service_pb2 as artifact
 from zoo.catalog.v1 import catalog_service_pb2 as catalog
 from zoo.catalog.v1 import model_pb2 as model
+from zoo.description.v1 import description_service_pb2 as description
 from zoo.iam.v1 import iam_service_pb2 as iam
 from zoo.iam.v1 import key_pb2 as key
 from zoo.inference.v1 import generation_pb2 as generation
@@ -25,6 +26,7 @@ from zoo.inference.v1 import worker_service_pb2 as worker
 SERVICES = (
     "zoo.artifact.v1.ArtifactService",
     "zoo.catalog.v1.CatalogService",
+    "zoo.description.v1.DescriptionService",
     "zoo.iam.v1.IamService",
     "zoo.inference.v1.InferenceService",
     "zoo.inference.v1.WorkerService",
@@ -59,6 +61,10 @@ def writes(request: Any) -> Example:
     return Example(request, Answer.DENIED, Answer.REFUSED)
 
 
+def runs(request: Any) -> Example:
+    return Example(request, Answer.DENIED, Answer.HIDDEN)
+
+
 def shows_what_is_visible(request: Any) -> Example:
     return Example(request, Answer.PASSES, Answer.PASSES)
 
@@ -89,6 +95,7 @@ EXAMPLES = {
     "CatalogService/GetAlias": reads(catalog.GetAliasRequest(model="zoo/none", alias="a")),
     "CatalogService/ListAliases": reads(catalog.ListAliasesRequest(model="zoo/none")),
     "CatalogService/DeleteAlias": writes(catalog.DeleteAliasRequest(model="zoo/none", alias="a")),
+    "DescriptionService/GetOpenApi": shows_what_is_visible(description.GetOpenApiRequest()),
     "IamService/CreateKey": writes(iam.CreateKeyRequest(key=key.Key(subject="nobody"))),
     "IamService/ListKeys": writes(iam.ListKeysRequest()),
     "IamService/RevokeKey": writes(iam.RevokeKeyRequest(name="key_" + "0" * 16)),
@@ -99,15 +106,13 @@ EXAMPLES = {
     "IamService/RevokeGrant": writes(iam.RevokeGrantRequest(namespace="zoo", subject="nobody")),
     "IamService/GetPrincipal": shows_what_is_visible(iam.GetPrincipalRequest()),
     "IamService/WatchAccess": writes(iam.WatchAccessRequest()),
-    "InferenceService/Generate": Example(
-        inference.GenerateRequest(model="zoo/none", input=INPUT), Answer.DENIED, Answer.HIDDEN
-    ),
-    "InferenceService/StreamGenerate": Example(
-        inference.StreamGenerateRequest(model="zoo/none", input=INPUT), Answer.DENIED, Answer.HIDDEN
-    ),
-    "InferenceService/Embed": Example(
-        inference.EmbedRequest(model="zoo/none", texts=["hello"]), Answer.DENIED, Answer.HIDDEN
-    ),
+    "InferenceService/Generate": runs(inference.GenerateRequest(model="zoo/none", input=INPUT)),
+    "InferenceService/StreamGenerate": runs(inference.StreamGenerateRequest(model="zoo/none", input=INPUT)),
+    "InferenceService/Embed": runs(inference.EmbedRequest(model="zoo/none", texts=["hello"])),
+    "InferenceService/ClassifyText": runs(inference.ClassifyTextRequest(model="zoo/none", texts=["hello"])),
+    "InferenceService/ClassifyImage": runs(inference.ClassifyImageRequest(model="zoo/none", image=b"GIF89a")),
+    "InferenceService/DetectObjects": runs(inference.DetectObjectsRequest(model="zoo/none", image=b"GIF89a")),
+    "InferenceService/Transcribe": runs(inference.TranscribeRequest(model="zoo/none", audio=b"RIFF")),
     "WorkerService/ListWorkers": shows_what_is_visible(worker.ListWorkersRequest()),
 }
 
@@ -164,8 +169,11 @@ def test_every_method_has_an_example() -> None:
     assert sorted(name.rpartition(".")[2] for name in methods()) == sorted(EXAMPLES)
 
 
-@pytest.mark.parametrize("full_name", methods())
-def test_without_a_key_nothing_is_served(cluster: Cluster, full_name: str) -> None:
+NEEDS_NO_KEY = ("zoo.description.v1.DescriptionService/GetOpenApi",)
+
+
+@pytest.mark.parametrize("full_name", [name for name in methods() if name not in NEEDS_NO_KEY])
+def test_without_a_key_nothing_else_is_served(cluster: Cluster, full_name: str) -> None:
     error = call(cluster, full_name, example(full_name).request, "")
     assert error is not None
     assert (error.code, error.reason) == (grpc.StatusCode.UNAUTHENTICATED, "CREDENTIAL_MISSING")

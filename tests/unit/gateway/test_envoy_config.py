@@ -51,14 +51,14 @@ def test_every_method_goes_to_the_cluster_that_the_picker_means():
         assert first == cluster_of.get(table.route(path).upstream, "workers"), path
 
 
-def test_only_reflection_and_health_pass_without_the_picker():
+def test_only_descriptions_and_health_pass_without_the_picker():
     routes = manager()["route_config"]["virtual_hosts"][0]["routes"]
     open_to_all = [
         route["match"]["prefix"]
         for route in routes
         if route.get("typed_per_filter_config", {}).get("picker", {}).get("disabled")
     ]
-    assert open_to_all == ["/grpc.reflection.", "/grpc.health.v1.Health/"]
+    assert open_to_all == ["/grpc.reflection.", "/grpc.health.v1.Health/", "/zoo.description."]
 
 
 def test_callers_headers_that_only_the_gateway_may_set_are_removed_first():

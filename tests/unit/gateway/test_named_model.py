@@ -1,11 +1,12 @@
 import gzip
 
 import pytest
+from google.api import annotations_pb2
 from hypothesis import given
 from hypothesis import strategies as st
 
 from zoo.inference.v1 import inference_service_pb2 as pb
-from zoo_gateway.named_model import named_model
+from zoo_gateway.named_model import model_in_path, named_model
 
 
 def framed(message: bytes, *, compressed: bool = False) -> bytes:
@@ -50,3 +51,28 @@ def test_any_bytes_give_an_answer(body):
 def test_compressed_bomb_is_inflated_no_further_than_the_limit():
     bomb = gzip.compress(pb.EmbedRequest(texts=["x" * (64 << 20)]).SerializeToString())
     assert named_model(framed(bomb, compressed=True)) == ""
+
+
+@pytest.mark.parametrize(
+    ("path", "model"),
+    [
+        ("/v1/models/zoo/resnet18:classifyImage", "zoo/resnet18"),
+        ("/v1/models/zoo/resnet18@3:classifyImage?top_k=3", "zoo/resnet18@3"),
+        ("/v1/models/zoo%2Fwhisper%40prod:transcribe", "zoo/whisper@prod"),
+        (f"/v1/models/a/b@sha256:{'0' * 64}:detectObjects", f"a/b@sha256:{'0' * 64}"),
+        ("/v1/images:classify", None),
+        ("/v1/models/zoo/resnet18", None),
+    ],
+)
+def test_model_of_a_rest_path_is_read(path, model):
+    assert model_in_path(path) == model
+
+
+def test_every_rest_binding_that_names_the_model_in_its_path_is_understood():
+    methods = pb.DESCRIPTOR.services_by_name["InferenceService"].methods
+    rules = [method.GetOptions().Extensions[annotations_pb2.http] for method in methods]
+    paths = [
+        binding.post for rule in rules for binding in (rule, *rule.additional_bindings) if "{model" in binding.post
+    ]
+    assert len(paths) == 3
+    assert {model_in_path(path.replace("{model=**}", "a/b@1")) for path in paths} == {"a/b@1"}
