@@ -11,10 +11,11 @@ from typing import Any, TextIO, cast
 
 from modelzoo.command.session import wants_json
 
-__all__ = ["answer", "line", "note", "print_table", "safe", "short_time", "size_text", "write_piece"]
+__all__ = ["answer", "line", "note", "print_table", "safe", "short_time", "shortened", "size_text", "write_piece"]
 
 # What a terminal would obey instead of showing: C0 but tab and line feed, DEL, C1 (which has a one-character CSI).
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
+SHOWN_CHARACTERS = 48
 _UNITS = ("B", "kB", "MB", "GB", "TB")
 
 
@@ -71,6 +72,11 @@ def size_text(size_bytes: float) -> str:
 def short_time(time: datetime | None) -> str:
     """`2026-11-23 19:02` in local time, or `-`."""
     return "-" if time is None else f"{time.astimezone():%Y-%m-%d %H:%M}"
+
+
+def shortened(text: str) -> str:
+    """The text, cut with an ellipsis where it is too long for a column."""
+    return text if len(text) <= SHOWN_CHARACTERS else f"{text[: SHOWN_CHARACTERS - 3]}..."
 
 
 def _plain(value: object) -> Any:

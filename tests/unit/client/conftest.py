@@ -4,10 +4,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner, Result
 
 from modelzoo.client import Client
+from modelzoo.command.main import make_app
 from support.fake_workers import FakeInference
 from support.front_door import FrontDoor
+from support.published import CHAT
 from support.zoo_in_process import zoo_in_process
 
 
@@ -45,3 +48,19 @@ def tree(tmp_path: Path) -> Callable[..., Path]:
         return root
 
     return write
+
+
+@pytest.fixture
+def zoo(client: Client, door: FrontDoor, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Result]:
+    """Runs the command as the administrator of a zoo with the namespace `team`."""
+    monkeypatch.setenv("ZOO_URL", door.url)
+    monkeypatch.setenv("ZOO_KEY", "admin-key")
+    app = make_app()
+    return lambda *words, stdin=None: CliRunner().invoke(app, [str(word) for word in words], input=stdin)
+
+
+@pytest.fixture
+def chat(zoo: Callable[..., Result], tree: Callable[..., Path]) -> Callable[..., Result]:
+    """The same, with `team/chat` published."""
+    assert zoo("push", tree(CHAT, "chat"), "team/chat").exit_code == 0
+    return zoo

@@ -10,41 +10,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from typer.testing import CliRunner, Result
+from typer.testing import Result
 
-from modelzoo.client import Client
-from modelzoo.command.main import make_app
 from modelzoo.errors import ResourceExhausted
 from support.fake_workers import FakeInference
 from support.front_door import FrontDoor
-from support.weights import weights
+from support.published import CHAT
+from support.terminal import ZOO, on_a_terminal
 
 Tree = Callable[..., Path]
 Zoo = Callable[..., Result]
-ZOO = str(Path(sys.executable).with_name("zoo"))
-
-CARD = b"---\nlicense: mit\npipeline_tag: text-generation\n---\n# Chat\n\x1b]0;owned\x07Hello"
-CHAT = {
-    "config.json": b'{"architectures": ["GPT2LMHeadModel"], "model_type": "gpt2"}',
-    "model.safetensors": weights(100, 200),
-    "README.md": CARD,
-}
-
-
-@pytest.fixture
-def zoo(client: Client, door: FrontDoor, monkeypatch: pytest.MonkeyPatch) -> Zoo:
-    """Runs the command as the administrator of a zoo with the namespace `team`."""
-    monkeypatch.setenv("ZOO_URL", door.url)
-    monkeypatch.setenv("ZOO_KEY", "admin-key")
-    app = make_app()
-    return lambda *words, stdin=None: CliRunner().invoke(app, [str(word) for word in words], input=stdin)
-
-
-@pytest.fixture
-def chat(zoo: Zoo, tree: Tree) -> Zoo:
-    """The same, with `team/chat` published."""
-    assert zoo("push", tree(CHAT, "chat"), "team/chat").exit_code == 0
-    return zoo
 
 
 def test_push_and_pull_answer_one_object_with_the_promised_names(zoo: Zoo, tree: Tree, tmp_path: Path):
@@ -79,31 +54,6 @@ def test_models_are_listed(chat: Zoo):
     assert "team/chat" in chat("models").stdout
     assert [m["name"] for m in json.loads(chat("models", "--json").stdout)["models"]] == ["team/chat"]
     assert "team/chat" not in chat("models", "--namespace", "other").stdout
-
-
-def test_run_streams_what_a_language_model_answers(chat: Zoo):
-    assert chat("run", "team/chat", "What", "is", "it?").stdout == "Paris.\n"
-    answered = json.loads(chat("run", "team/chat", "-", "--json", stdin="What is it?").stdout)
-    assert answered["text"] == "Paris."
-    assert answered["finish"]["output_tokens"] == 2
-
-
-def test_run_compares_sentences(zoo: Zoo, tree: Tree):
-    card = b"---\npipeline_tag: sentence-similarity\n---\n"
-    zoo("push", tree({**CHAT, "README.md": card}), "team/minilm")
-    table = zoo("run", "team/minilm", "ab", "ba", "much longer").stdout
-    assert "1.000" in table
-    assert "much longer" in table
-    answered = json.loads(zoo("run", "team/minilm", "--json", "-", stdin="ab\nabc\n").stdout)
-    assert answered["embeddings"] == [[2.0, 1.0], [3.0, 1.0]]
-    assert "INPUT_EMPTY" in zoo("run", "team/minilm", "").stderr
-
-
-def test_run_refuses_a_task_it_does_not_know(zoo: Zoo, tree: Tree):
-    zoo("push", tree({"data.bin": b"1"}), "team/data")
-    result = zoo("run", "team/data", "hi")
-    assert result.exit_code == 6
-    assert "TASK_MISMATCH" in result.stderr
 
 
 def test_aliases_are_moved_by_weight_read_and_deleted(chat: Zoo, tree: Tree):
@@ -229,19 +179,3 @@ def test_completion_scripts_are_there(shell: str):
     environment = {**os.environ, "_ZOO_COMPLETE": f"source_{shell}"}
     done = subprocess.run([ZOO], env=environment, capture_output=True, text=True, check=True)
     assert "_ZOO_COMPLETE" in done.stdout
-
-
-def on_a_terminal(*words: str) -> str:
-    """What the command writes to a terminal; its notes on stderr go elsewhere."""
-    leader, follower = os.openpty()
-    with subprocess.Popen([ZOO, *words], stdout=follower, stderr=subprocess.DEVNULL) as process:
-        os.close(follower)
-        shown = b""
-        try:
-            while piece := os.read(leader, 4096):
-                shown += piece
-        except OSError:  # how Linux says that nobody holds the other end any more
-            pass
-        os.close(leader)
-        assert process.wait(20) == 0
-    return shown.decode()
