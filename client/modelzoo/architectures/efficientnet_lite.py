@@ -31,7 +31,7 @@ VARIANTS = (
     (1.2, 1.4, 280, 0.3),
     (1.4, 1.8, 300, 0.3),
 )
-COEFFICIENT_MAX = 16.0
+COEFFICIENT_MAX = 4.0
 
 
 @strict
