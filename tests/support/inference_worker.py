@@ -79,6 +79,13 @@ class Calls:
         except grpc.aio.AioRpcError as error:
             raise from_rpc_error(error) from error
 
+    async def ask(self, method: str, request: Any) -> Any:
+        """The response of a unary method by its name."""
+        try:
+            return await getattr(self.stub, method)(request, metadata=self.metadata, timeout=60)
+        except grpc.aio.AioRpcError as error:
+            raise from_rpc_error(error) from error
+
     async def refusal(self, awaitable: Any) -> ZooError:
         """The error that the call ends with."""
         try:
@@ -115,5 +122,6 @@ async def inference_worker(
     async with grpc.aio.insecure_channel(f"127.0.0.1:{server.port}") as channel:
         yield WorkerRig(worker, models, server.port, channel, signer)
     await server.drain()
+    await worker.inference.close()
     await worker.residency.close()
     assert models.held == [], "files are still held after the worker has closed"

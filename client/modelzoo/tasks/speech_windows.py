@@ -34,7 +34,7 @@ def windows_of(samples: NDArray[numpy.float32], rate_hz: int, longest_s: float) 
     while start < len(samples):
         end = len(samples)
         if end - start > longest:
-            searched = start + longest - int(SEARCHED_S * rate_hz)
+            searched = start + longest - min(int(SEARCHED_S * rate_hz), longest // 2)
             end = searched + _quietest(samples[searched : start + longest], int(STRETCH_S * rate_hz))
         part = samples[start:end]
         if _loudness(part) > SILENCE:
