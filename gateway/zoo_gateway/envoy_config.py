@@ -3,6 +3,7 @@
 The same template serves on one machine (zoo_local) and in a cluster (rendered into the manifests).
 """
 
+import base64
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ from google.protobuf import descriptor_pb2
 from modelzoo.errors import InvalidArgument, ResourceExhausted, Unavailable, ZooError
 from zoo_gateway.refusal import refuse
 from zoo_gateway.routes import Routes
+from zoo_gateway.uploads import raw_descriptors, raw_paths
 
 __all__ = ["EnvoySettings", "envoy_config"]
 
@@ -72,6 +74,8 @@ def envoy_config(settings: EnvoySettings, descriptors: descriptor_pb2.FileDescri
         # A regular expression that no path matches where there are none: paths begin with a slash.
         conversations="|".join(path.replace(".", "[.]") for path in conversations) or "none",
         local_replies=_local_replies(),
+        raw_paths=raw_paths(descriptors),
+        raw_descriptors=base64.b64encode(raw_descriptors(descriptors).SerializeToString()).decode(),
     )
 
 

@@ -13,11 +13,11 @@ from google.protobuf import descriptor_pb2
 
 from zoo_gateway.comments import comments_of
 from zoo_gateway.openapi_schema import Schemas, reference
+from zoo_gateway.uploads import HTTP_BODY
 
 __all__ = ["openapi_document"]
 
 Json = dict[str, Any]
-HTTP_BODY = ".google.api.HttpBody"
 STATUS = ".google.rpc.Status"
 # `{name}`, `{name=*/*}` (namespace and name) and `{name=**}` (anything, slashes too).
 _VARIABLE = re.compile(r"\{([a-z_.]+)(?:=([^}]+))?\}")
