@@ -21,8 +21,9 @@ Generated from the command's own help. Address and key come from `--url` and `--
 
 **Answers** go to stdout, everything else to stderr. With `--json`, before the command's name or after it, the answer is
 exactly one JSON object. `push` answers `reference`, `digest`, `bytes_total`, `bytes_sent`, `seconds` and `skipped`;
-`pull` answers `reference`, `digest`, `path`, `bytes_total`, `bytes_received` and `seconds`. Progress bars appear on a
-terminal only. Control characters in models' answers, names and cards reach pipes and files, never a terminal.
+`pull` answers `reference`, `digest`, `path`, `bytes_total`, `bytes_received` and `seconds`; `import` answers what
+`push` does and `name`, `source`, `architecture`, `parameters`, `dtypes`, `has_processor`, `files` and `left_out`, with
+`--dry-run` these alone and `bytes_total`. Progress bars appear on a terminal only. Control characters in models' answers, names and cards reach pipes and files, never a terminal.
 
 **Failures** are a sentence, sometimes a hint, and a [reason](errors.md) on stderr; with `--json` the object
 `{"error": {"code", "reason", "message", "metadata"}}`, there too.

@@ -26,6 +26,7 @@ __all__ = ["load_directory", "load_processor_directory", "read_json"]
 JSON_BYTES_MAX = 16 * 1024 * 1024
 # Modules are built one by one in Python; a config that asks for more would keep a process busy for minutes.
 REPEATS_MAX = 4096
+NAMED_MAX = 5
 WEIGHTS, INDEX, CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
 
 # They name code or kernels to fetch, or patch classes for the whole process.
@@ -72,7 +73,8 @@ def load_directory(path: Path, dtype: "torch.dtype | None" = None) -> "nn.Module
         )
     absent = sorted(info["missing_keys"]) + sorted(str(key[0]) for key in info["mismatched_keys"])
     if absent:
-        raise _failed(f"{len(absent)} tensors are missing or have another shape than config.json says: {absent[0]}")
+        named = ", ".join(absent[:NAMED_MAX]) + (", ..." if len(absent) > NAMED_MAX else "")
+        raise _failed(f"{len(absent)} tensors are missing or have another shape than config.json says: {named}")
     _restore_generation_config(model, path)
     return cast(torch.nn.Module, model.eval())
 
@@ -186,7 +188,7 @@ def _weight_files(path: Path) -> list[str]:
         return [WEIGHTS]
     others = sorted(file.name for file in path.iterdir() if file.suffix in _UNREADABLE)
     if others:
-        raise _unsupported(f"there is no {WEIGHTS}, and {others[0]} is not loaded: save it as safetensors")
+        raise _unsupported(f"there is no {WEIGHTS}, and {others[0]} is not loaded: `zoo import` makes safetensors of it")
     raise _unsupported(f"there is no {WEIGHTS}")
 
 

@@ -22,7 +22,7 @@ from zoo.catalog.v1 import catalog_service_pb2 as pb
 from zoo.catalog.v1 import catalog_service_pb2_grpc as rpc
 from zoo.catalog.v1 import model_pb2
 
-__all__ = ["push"]
+__all__ = ["guess_format", "push", "what_lacks"]
 
 BASES_MAX = 16  # what FindMissingBlobs takes
 
@@ -100,6 +100,18 @@ def guess_format(tree: Tree) -> str:
     if ".onnx" in suffixes:
         return "onnx"
     return "gguf" if ".gguf" in suffixes else "opaque"
+
+
+def what_lacks(tree: Tree) -> str | None:
+    """What keeps every worker from loading these files as a model, in words; None where nothing is seen that does."""
+    format = guess_format(tree)
+    if format != "opaque":
+        return "its weights are GGUF" if format == "gguf" else None
+    names = {entry.path for entry in tree.files}
+    if "config.json" in names:
+        return "there are no *.safetensors beside config.json"
+    has_weights = any(name.lower().endswith(".safetensors") for name in names)
+    return "there is no config.json beside the safetensors" if has_weights else "there are no weights"
 
 
 def _ensure_model(catalog: rpc.CatalogServiceStub, model: Reference, create_namespace: bool) -> None:

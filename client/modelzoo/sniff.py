@@ -46,7 +46,7 @@ def refuse_pickle(path: str, opener: Callable[[], BinaryIO]) -> None:
         raise InvalidArgument(
             "PICKLE_REFUSED",
             f"{path!a} is {found}; loading one can run any code. "
-            "Leave it out, and push the weights as safetensors (`save_pretrained` of transformers writes them).",
+            "Leave it out; `zoo import` makes safetensors of pickled weights.",
             metadata={"path": path},
         )
 

@@ -56,6 +56,8 @@ def push(
     if result.skipped:
         more = ", ..." if len(result.skipped) > SKIPPED_SHOWN else ""
         note(f"left out {len(result.skipped)} hidden: {', '.join(result.skipped[:SKIPPED_SHOWN])}{more}")
+    if format is None:
+        _say_what_lacks(directory)
     answer(result, lambda: _print_pushed(result))
 
 
@@ -75,6 +77,18 @@ def pull(
     with open_client() as client, progress_bar(f"pulling {ref}") as progress:
         result = client.download(ref, directory, only=only or None, force=force, progress=progress)
     answer(result, lambda: _print_pulled(result))
+
+
+def _say_what_lacks(directory: Path) -> None:
+    # Here, so that `zoo --help` does not wait for grpc.
+    from modelzoo.push import what_lacks
+    from modelzoo.tree import read_tree
+
+    if lacking := what_lacks(read_tree(directory)):
+        note(
+            f"no worker can load this as a model: {lacking}. A model is config.json and *.safetensors, as "
+            "`save_pretrained` writes them; `zoo import` converts other forms."
+        )
 
 
 def _print_pushed(result: "PushResult") -> None:

@@ -41,6 +41,25 @@ def test_push_says_what_it_left_out_and_what_it_made(zoo: Zoo, tree: Tree):
     assert "prod" in zoo("alias", "list", "team/m").stdout
 
 
+@pytest.mark.parametrize(
+    ("files", "lacking"),
+    [
+        ({"README.md": b"x"}, "no weights"),
+        ({"config.json": b"{}"}, "no *.safetensors"),
+        ({"model.safetensors": weights(8)}, "no config.json"),
+        ({"model.gguf": b"GGUF"}, "GGUF"),
+    ],
+)
+def test_push_says_what_keeps_a_worker_from_loading_it(zoo: Zoo, tree: Tree, files: dict[str, bytes], lacking: str):
+    result = zoo("push", tree(files), "team/m")
+    assert (result.exit_code, lacking in result.stderr, "zoo import" in result.stderr) == (0, True, True)
+    assert zoo("push", tree(files), "team/m", "--format", "opaque").stderr.count("zoo import") == 0
+
+
+def test_push_of_a_model_says_no_such_thing(zoo: Zoo, tree: Tree):
+    assert "zoo import" not in zoo("push", tree(CHAT), "team/m").stderr
+
+
 def test_show_tells_facts_versions_aliases_files_and_card(chat: Zoo):
     text = chat("show", "team/chat").stdout
     for part in ("team/chat@1", "GPT2LMHeadModel", "text-generation", "READY", "model.safetensors", "# Chat", "mit"):

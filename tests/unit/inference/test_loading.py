@@ -153,7 +153,7 @@ def test_settings_that_reach_beyond_the_model_have_no_effect(tmp_path: Path) -> 
 def test_a_pickle_is_not_loaded(tmp_path: Path) -> None:
     directory = tiny_sentence_encoder(tmp_path)
     (directory / "model.safetensors").rename(directory / "pytorch_model.bin")
-    with pytest.raises(FailedPrecondition, match="save it as safetensors") as caught:
+    with pytest.raises(FailedPrecondition, match="zoo import") as caught:
         load_directory(directory)
     assert caught.value.reason == "MODEL_UNSUPPORTED"
 
