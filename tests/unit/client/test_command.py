@@ -17,6 +17,7 @@ from support.fake_workers import FakeInference
 from support.front_door import FrontDoor
 from support.published import CHAT
 from support.terminal import ZOO, on_a_terminal
+from support.weights import weights
 
 Tree = Callable[..., Path]
 Zoo = Callable[..., Result]
