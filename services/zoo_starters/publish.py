@@ -6,6 +6,7 @@ from pathlib import Path
 from modelzoo.client import Client
 from modelzoo.errors import NotFound
 from modelzoo.progress import Progress
+from zoo_starters.efficientnet_lite0 import EFFICIENTNET_LITE0
 from zoo_starters.minilm import MINILM
 from zoo_starters.smollm import SMOLLM2
 from zoo_starters.starter import Starter, build
@@ -13,7 +14,7 @@ from zoo_starters.whisper import WHISPER
 
 __all__ = ["STARTERS", "publish"]
 
-STARTERS: Sequence[Starter] = (MINILM, SMOLLM2, WHISPER)
+STARTERS: Sequence[Starter] = (MINILM, SMOLLM2, EFFICIENTNET_LITE0, WHISPER)
 
 
 def publish(
