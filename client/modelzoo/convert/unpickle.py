@@ -119,7 +119,8 @@ def _write(tensors: "dict[str, torch.Tensor]", target: str) -> None:
         # A view of a larger tensor is written as what it shows.
         is_whole = tensor.is_contiguous() and tensor.untyped_storage().nbytes() == tensor.nbytes
         kept[name] = tensor if is_whole else tensor.contiguous().clone()
-    cast(Any, files).save_file(kept, target, metadata=tied)
+    # Libraries look for `format`; no tensor is called so.
+    cast(Any, files).save_file(kept, target, metadata={**tied, "format": "pt"})
 
 
 def _cause(error: Exception) -> str:
