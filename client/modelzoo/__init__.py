@@ -6,7 +6,11 @@
         for piece in zoo.generate("zoo/smollm2-135m-instruct", "What is the capital of France?"):
             print(piece, end="", flush=True)
 
-    model = modelzoo.load("zoo/all-minilm-l6-v2")  # a torch.nn.Module in eval mode; needs the extra `torch`
+        zoo.classify_image("zoo/efficientnet-lite0", "china.jpg").labels[0]  # computed by a worker
+
+    pipe = modelzoo.pipeline("zoo/efficientnet-lite0")  # computed here; needs the extra `torch`
+    pipe("china.jpg")
+    model = modelzoo.load("zoo/all-minilm-l6-v2")  # a torch.nn.Module in eval mode
 
 Importing this package loads neither torch nor grpc; each name below is imported when it is first used.
 """
@@ -17,10 +21,11 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from modelzoo.client import Client
     from modelzoo.errors import ZooError
+    from modelzoo.pipelines import pipeline
     from modelzoo.ready import load, load_processor
     from modelzoo.reference import Reference
 
-__all__ = ["Client", "Reference", "ZooError", "load", "load_processor"]
+__all__ = ["Client", "Reference", "ZooError", "load", "load_processor", "pipeline"]
 
 _HOME = {
     "Client": "modelzoo.client",
@@ -28,6 +33,7 @@ _HOME = {
     "ZooError": "modelzoo.errors",
     "load": "modelzoo.ready",
     "load_processor": "modelzoo.ready",
+    "pipeline": "modelzoo.pipelines",
 }
 
 

@@ -1,14 +1,14 @@
 """Models and processors ready for use, by reference; needs the extra `torch`."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import torch
 
     from modelzoo.client import Client
+    from modelzoo.records import PullResult
 
-__all__ = ["load", "load_processor"]
+__all__ = ["load", "load_processor", "pulled"]
 
 
 def load(ref: str, *, client: "Client | None" = None) -> "torch.nn.Module":
@@ -19,20 +19,21 @@ def load(ref: str, *, client: "Client | None" = None) -> "torch.nn.Module":
     """
     from modelzoo.loading import load_directory
 
-    return load_directory(_pulled(ref, client))
+    return load_directory(pulled(ref, client).path)
 
 
 def load_processor(ref: str, *, client: "Client | None" = None) -> Any:
     """The version's tokenizer, image processor or feature extractor, whichever its files describe."""
     from modelzoo.loading import load_processor_directory
 
-    return load_processor_directory(_pulled(ref, client))
+    return load_processor_directory(pulled(ref, client).path)
 
 
-def _pulled(ref: str, client: "Client | None") -> Path:
+def pulled(ref: str, client: "Client | None") -> "PullResult":
+    """The version's files in the local cache, through `client` or one that is opened for it."""
     from modelzoo.client import Client
 
     if client is not None:
-        return client.pull(ref)
+        return client.download(ref)
     with Client() as own:
-        return own.pull(ref)
+        return own.download(ref)
