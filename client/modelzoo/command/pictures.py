@@ -10,8 +10,10 @@ from modelzoo.command.terminal import safe, shortened
 
 if TYPE_CHECKING:
     from PIL.Image import Image
+    from PIL.ImageDraw import ImageDraw
+    from PIL.ImageFont import FreeTypeFont, ImageFont
 
-    from modelzoo.records import Detection
+    from modelzoo.records import Box, Detection, LabelScore
 
 __all__ = ["check_format", "draw_detections", "write_drawing"]
 
@@ -59,36 +61,53 @@ def write_drawing(source: Path | bytes, detections: "Sequence[Detection]", targe
 def draw_detections(image: "Image", detections: "Sequence[Detection]") -> "Image":
     """A copy with each box in its label's colour, between black lines, and the label on that colour at its corner.
 
-    The best are drawn last, over the others. A picture whose longer edge is under 480 pixels is enlarged, by a whole
-    number.
+    Labels lie over all boxes, the best over the others. A picture whose longer edge is under 480 pixels is enlarged, by
+    a whole number.
     """
     from PIL import ImageDraw, ImageFont
 
     scale = max(1, math.ceil(EDGE_MIN / max(image.size)))
     drawn = image.resize((image.width * scale, image.height * scale))
     line_pixels = max(LINE_PIXELS_MIN, min(drawn.size) // LINES_PER_EDGE)
-    thick = max(2, line_pixels // 8)
     font = ImageFont.load_default(line_pixels)
     draw = ImageDraw.Draw(drawn)
     names = sorted({detection.label.label for detection in detections})
-    for detection in sorted(detections, key=lambda detection: detection.label.score):
-        colour = PALETTE[names.index(detection.label.label) % len(PALETTE)]
-        box = detection.box
-        left, top, right, bottom = (round(edge * scale) for edge in (box.x_min, box.y_min, box.x_max, box.y_max))
-        # A box may be empty or thinner than its lines.
-        right, bottom = max(right, left + 2 * thick), max(bottom, top + 2 * thick)
-        draw.rectangle((left, top, right, bottom), outline=BLACK, width=thick + 2)
-        draw.rectangle((left + 1, top + 1, right - 1, bottom - 1), outline=colour, width=thick)
-        text = f"{shortened(' '.join(safe(detection.label.label).split()))} {detection.label.score:.0%}"
-        width = math.ceil(draw.textlength(text, font))
-        height = line_pixels + line_pixels // 3
-        # Above the box where there is room, else in it; never out of the picture.
-        x = max(0, min(left, drawn.width - width - height // 2))
-        y = top - height if top >= height else top
-        draw.rectangle((x, y, x + width + height // 2, y + height), fill=colour, outline=BLACK)
-        ink = BLACK if _is_light(colour) else WHITE
-        draw.text((x + height // 4, y + height // 2), text, fill=ink, font=font, anchor="lm")
+    marks = [
+        (detection, PALETTE[names.index(detection.label.label) % len(PALETTE)])
+        for detection in sorted(detections, key=lambda detection: detection.label.score)
+    ]
+    for detection, colour in marks:
+        _draw_box(draw, detection.box, scale, max(2, line_pixels // 8), colour)
+    for detection, colour in marks:
+        corner = (round(detection.box.x_min * scale), round(detection.box.y_min * scale))
+        _draw_label(draw, _caption(detection.label), corner, font, colour)
     return drawn
+
+
+def _draw_box(draw: "ImageDraw", box: "Box", scale: int, thick: int, colour: Colour) -> None:
+    left, top, right, bottom = (round(edge * scale) for edge in (box.x_min, box.y_min, box.x_max, box.y_max))
+    # A box may be empty, or thinner than its lines.
+    right, bottom = max(right, left + 2 * thick), max(bottom, top + 2 * thick)
+    draw.rectangle((left, top, right, bottom), outline=BLACK, width=thick + 2)
+    draw.rectangle((left + 1, top + 1, right - 1, bottom - 1), outline=colour, width=thick)
+
+
+def _draw_label(
+    draw: "ImageDraw", text: str, corner: tuple[int, int], font: "FreeTypeFont | ImageFont", colour: Colour
+) -> None:
+    """Above the corner where there is room, else below it; never out of the picture."""
+    left, top = corner
+    height = math.ceil(font.getbbox("Ag")[3] * 1.3)
+    width = math.ceil(draw.textlength(text, font)) + height // 2
+    x = max(0, min(left, draw.im.size[0] - width))
+    y = top - height if top >= height else top
+    draw.rectangle((x, y, x + width, y + height), fill=colour, outline=BLACK)
+    ink = BLACK if _is_light(colour) else WHITE
+    draw.text((x + height // 4, y + height // 2), text, fill=ink, font=font, anchor="lm")
+
+
+def _caption(label: "LabelScore") -> str:
+    return f"{shortened(' '.join(safe(label.label).split()))} {label.score:.0%}"
 
 
 def _is_light(colour: Colour) -> bool:
