@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 from modelzoo.convert.download import Digest, Remote, fetch
 from modelzoo.convert.layout import find_layout
@@ -61,7 +62,7 @@ def fetch_model(hub: Hub, model: str, revision: str, cache: Path, progress: Prog
     folder = cache / listing.model.replace("/", "--") / listing.commit
 
     def remote(name: str) -> Remote:
-        url = f"{hub.url.rstrip('/')}/{listing.model}/resolve/{listing.commit}/{name}"
+        url = f"{hub.url.rstrip('/')}/{listing.model}/resolve/{listing.commit}/{quote(name)}"
         return Remote(url, listing.files[name].digest, hub.token)
 
     def read_json(name: str) -> Any:
@@ -91,7 +92,7 @@ def _list(hub: Hub, model: str, revision: str) -> _Listing:
         api = HfApi(endpoint=hub.url.rstrip("/"), token=hub.token or False)
         found = api.model_info(model, revision=revision, files_metadata=True, timeout=TIMEOUT_S)
     except errors.OfflineModeIsEnabled as error:
-        raise Unavailable("SOURCE_UNAVAILABLE", f"{model} is not fetched: HF_HUB_OFFLINE is set. Unset it.") from error
+        raise Unavailable("SOURCE_UNAVAILABLE", f"{model} is not fetched: HF_HUB_OFFLINE is set; unset it.") from error
     except errors.HFValidationError as error:
         raise InvalidArgument("FIELD_INVALID", f"{model[:120]!a} is no directory and no name of a model.") from error
     except (errors.HfHubHTTPError, HTTPError) as error:
