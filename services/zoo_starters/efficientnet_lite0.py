@@ -72,16 +72,14 @@ def _save_model(original: Path, folder: Path) -> None:
     from transformers.utils import logging
 
     from modelzoo.architectures.efficientnet_lite import EfficientNetLiteConfig, EfficientNetLiteForImageClassification
-    from modelzoo.convert.imagenet import imagenet_labels
     from modelzoo.convert.state_dict import open_state_dict, read_to_safetensors
+    from modelzoo.imagenet import class_labels
 
     logging.disable_progress_bar()
     read_to_safetensors(original / "original.pth", original / "original.safetensors")
     tensors = open_state_dict(original / "original.safetensors")
-    names = imagenet_labels()
-    config = EfficientNetLiteConfig.lite(
-        0, id2label=dict(enumerate(names)), label2id={name: index for index, name in enumerate(names)}
-    )
+    labels = class_labels()
+    config = EfficientNetLiteConfig.lite(0, id2label=labels, label2id={name: number for number, name in labels.items()})
     with torch.device("meta"):
         model: Any = EfficientNetLiteForImageClassification(config)
     model.load_state_dict({_new_name(name): tensor for name, tensor in tensors.items()}, assign=True)
