@@ -47,7 +47,7 @@ def page() -> str:
     for words, command in _commands(root, ("zoo",)):
         arguments = " ".join(_placeholder(param) for param in command.params if param.param_type_name == "argument")
         lines += [f"## {' '.join(words)}", "", f"`{' '.join(words)} {arguments}`".replace(" `", "`"), ""]
-        lines += [" ".join(command.help.split()), "", *_parameters(command, root), ""]
+        lines += [" ".join(command.help.split()), "", *_parameters(command, root), "", *_examples(command)]
     return "\n".join(lines).replace("\n\n\n", "\n\n").rstrip() + "\n"
 
 
@@ -68,6 +68,12 @@ def _parameters(command: Any, known: Any = None) -> list[str]:
         if param.help and left_out.isdisjoint(param.opts)
     ]
     return ["| | |", "|---|---|", *rows] if rows else []
+
+
+def _examples(command: Any) -> list[str]:
+    """What its help ends with, as shell lines."""
+    _, _, shown = (command.epilog or "").partition("\b\n")
+    return ["```sh", *(line.strip() for line in shown.strip().splitlines()), "```", ""] if shown else []
 
 
 def _placeholder(param: Any) -> str:

@@ -43,7 +43,9 @@ def _draw(found: "Sequence[tuple[str, Sequence[LabelScore]]]") -> None:
         table.add_column(justify="right", width=len("100.0%"))
         table.add_column(width=BAR_CELLS)
         for label in labels:
-            bar = ProgressBar(total=1.0, completed=label.score, width=BAR_CELLS)
+            bar = ProgressBar(
+                total=1.0, completed=label.score, width=BAR_CELLS, complete_style="cyan", finished_style="cyan"
+            )
             table.add_row(Text(_word(label)), Text(f"{label.score:.1%}"), bar)
         console.print(table)
 
