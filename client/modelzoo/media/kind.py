@@ -29,6 +29,7 @@ class Kind(StrEnum):
 
     # Never decoded here.
     AVIF = "an AVIF picture"
+    BIG_TIFF = "a BigTIFF picture"
     HEIC = "a HEIC picture"
     ICO = "an icon (ICO)"
     JPEG_2000 = "a JPEG 2000 picture"
@@ -69,8 +70,8 @@ _STARTS: tuple[tuple[bytes, Kind], ...] = (
     (b"BM", Kind.BMP),
     (b"II*\0", Kind.TIFF),
     (b"MM\0*", Kind.TIFF),
-    (b"II+\0", Kind.TIFF),
-    (b"MM\0+", Kind.TIFF),
+    (b"II+\0", Kind.BIG_TIFF),
+    (b"MM\0+", Kind.BIG_TIFF),
     (b"fLaC", Kind.FLAC),
     (b"OggS", Kind.OGG),
     (b"ID3", Kind.MP3),
