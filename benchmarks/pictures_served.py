@@ -6,6 +6,7 @@ gRPC through Envoy and a picker with authentication here, JSON with base64 to Fa
 
 import base64
 import os
+import signal
 import socket
 import statistics
 import subprocess
@@ -157,13 +158,17 @@ def _litserve(model: Path) -> Iterator[str]:
     with socket.create_server(("127.0.0.1", 0)) as found:
         port = found.getsockname()[1]
     argv = [sys.executable, "-m", "benchmarks.litserve_peer", str(model), str(port)]
-    with subprocess.Popen(argv, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        try:
-            url = f"http://127.0.0.1:{port}"
-            _await_ready(url, process)
-            yield url
-        finally:
-            process.terminate()
+    # A session of its own, as it has processes of its own that outlive it.
+    process = subprocess.Popen(
+        argv, env=ENVIRONMENT, start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
+    try:
+        url = f"http://127.0.0.1:{port}"
+        _await_ready(url, process)
+        yield url
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
 
 
 def _await_ready(url: str, process: "subprocess.Popen[bytes]") -> None:
