@@ -1,4 +1,6 @@
-"""`make run`: bring the cluster up, publish the starter models, stream a chat answer, compare sentences.
+"""`make run`: bring the cluster up, publish the starter models, and let each of them do what it does.
+
+A chat answer streams, sentences are compared, two photographs are classified, a recorded voice is written down.
 
 Everything is done by the command `zoo`, and each command is shown before it runs, so that what is seen here can be
 typed by anybody.
@@ -18,12 +20,15 @@ __all__ = ["main"]
 ZOO = str(Path(sys.executable).with_name("zoo"))
 CHAT = "zoo/smollm2-135m-instruct"
 SENTENCES = "zoo/all-minilm-l6-v2"
+PICTURES = "zoo/efficientnet-lite0"
+SPEECH = "zoo/whisper-tiny.en"
+SAMPLES = "samples"
 QUESTION = "What is the capital of France?"
 PAIRS = ("A man is playing a guitar.", "Somebody plays music on a guitar.", "The bank raised its interest rate.")
 
 
 def main() -> int:
-    """Exit code 0 when both answers came; 130 after Ctrl-C while serving is a normal end, too, and reads 0."""
+    """Exit code 0 when all answers came; 130 after Ctrl-C while serving is a normal end, too, and reads 0."""
     parser = argparse.ArgumentParser(prog="make run")
     parser.add_argument("--once", action="store_true", help="stop the cluster after the main job")
     once: bool = parser.parse_args().once
@@ -36,8 +41,11 @@ def main() -> int:
         os.environ.update(environment)
         for command in (
             ("starters", "publish"),
+            ("starters", "samples", SAMPLES),
             ("run", CHAT, QUESTION),
             ("run", SENTENCES, *PAIRS),
+            ("run", PICTURES, f"{SAMPLES}/china.jpg", f"{SAMPLES}/flower.jpg"),
+            ("run", SPEECH, f"{SAMPLES}/Front_Center.wav"),
         ):
             if code := _zoo(*command):
                 return code
