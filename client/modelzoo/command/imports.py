@@ -48,7 +48,11 @@ def register(root: typer.Typer) -> None:
 @app.command("torchvision")
 def import_torchvision(
     arch: Annotated[
-        str, typer.Argument(metavar="ARCH", help="alexnet, resnet18, resnet34, resnet50, resnet101 or resnet152.")
+        str,
+        typer.Argument(
+            metavar="ARCH",
+            help="alexnet, resnet18, resnet34, resnet50, resnet101, resnet152, or another depth in FILE.",
+        ),
     ],
     file: Annotated[
         str | None,

@@ -1,5 +1,6 @@
 """The weights that torchvision publishes: their names, which end in the first digits of their SHA-256."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from modelzoo.convert.download import Digest, Remote, fetch, size_of
@@ -20,16 +21,23 @@ TORCHVISION_FILES = {
 }
 
 
-def fetch_torchvision(arch: str, folder: Path, progress: Progress, *, base_url: str = TORCHVISION_URL) -> Path:
+def fetch_torchvision(
+    arch: str,
+    folder: Path,
+    progress: Progress,
+    *,
+    base_url: str = TORCHVISION_URL,
+    files: Mapping[str, str] = TORCHVISION_FILES,
+) -> Path:
     """Leave the published state dict of `arch` in `folder` under its published name, and say where.
 
     Raises CHECKPOINT_UNSUPPORTED for an architecture without one here, and what `fetch` does.
     """
-    name = TORCHVISION_FILES.get(arch)
+    name = files.get(arch)
     if name is None:
         raise InvalidArgument(
             "CHECKPOINT_UNSUPPORTED",
-            f"No published weights are known for {arch[:80]!a}, only for {', '.join(TORCHVISION_FILES)}; "
+            f"No published weights are known for {arch[:80]!a}, only for {', '.join(files)}; "
             "download them, and name the file after the architecture.",
         )
     digits = name.removesuffix(".pth").rpartition("-")[2]

@@ -21,9 +21,17 @@ from support.tiny_models import tiny_gpt2, tiny_sentence_encoder
 SIZE = {"vocab_size": 99, "hidden_size": 32, "intermediate_size": 64, "num_hidden_layers": 2, "num_attention_heads": 4}
 TOKENS = {"pad_token_id": 0, "bos_token_id": 1, "eos_token_id": 2, "decoder_start_token_id": 1}
 WHISPER = {
-    **{"vocab_size": 99, "d_model": 32, "num_mel_bins": 8, "max_source_positions": 32, "max_target_positions": 16},
-    **{"encoder_layers": 1, "encoder_attention_heads": 2, "encoder_ffn_dim": 64},
-    **{"decoder_layers": 1, "decoder_attention_heads": 2, "decoder_ffn_dim": 64},
+    "vocab_size": 99,
+    "d_model": 32,
+    "num_mel_bins": 8,
+    "max_source_positions": 32,
+    "max_target_positions": 16,
+    "encoder_layers": 1,
+    "encoder_attention_heads": 2,
+    "encoder_ffn_dim": 64,
+    "decoder_layers": 1,
+    "decoder_attention_heads": 2,
+    "decoder_ffn_dim": 64,
 }
 
 

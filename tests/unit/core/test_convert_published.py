@@ -114,6 +114,15 @@ def test_kept_file_that_was_damaged_since_is_fetched_again(remote: Remote, tmp_p
     assert (tmp_path / "net.pth").read_bytes() == CONTENT
 
 
+def test_torchvision_file_is_fetched_under_its_name(server: HubServer, tmp_path: Path):
+    name = f"net-{hashlib.sha256(CONTENT).hexdigest()[:8]}.pth"
+    server.files[f"/models/{name}"] = CONTENT
+    progress = Counted()
+    found = fetch_torchvision("net", tmp_path, progress, base_url=f"{server.url}/models", files={"net": name})
+    assert (found, found.read_bytes()) == (tmp_path / name, CONTENT)
+    assert progress.total == progress.moved == len(CONTENT)
+
+
 def test_torchvision_names_carry_their_digest(server: HubServer, tmp_path: Path):
     server.files["/models/resnet18-f37072fd.pth"] = CONTENT
     with pytest.raises(DataLoss, match="f37072fd"):
