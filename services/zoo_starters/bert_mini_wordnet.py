@@ -18,8 +18,8 @@ __all__ = ["BERT_MINI_WORDNET"]
 
 NAME = "bert-mini-wordnet"
 SEED = 5
-STEPS = 1000
-BATCH = 96
+STEPS = 600
+BATCH = 64
 PEAK_RATE = 6e-4
 
 VOCABULARY = 8192

@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any, cast
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["CLASSES", "Digits", "compose", "held_out_digits", "training_digits"]
+__all__ = ["CLASSES", "ORIGIN", "Digits", "compose", "held_out_digits", "training_digits"]
 
 CLASSES = tuple("0123456789")
+ORIGIN = "https://archive.ics.uci.edu/dataset/80, as scikit-learn has it"
 
 INK_MAX = 16
 # One in five is held out: those whose pixels' digest begins with a byte below this. Copies fall on the same side.

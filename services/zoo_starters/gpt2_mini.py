@@ -20,7 +20,7 @@ NAME = "gpt2-mini"
 SEED = 3
 STEPS = 400
 BATCH = 8
-PEAK_RATE = 2e-3
+PEAK_RATE = 1.5e-3
 
 END = "<|endoftext|>"
 VOCABULARY = 2048
