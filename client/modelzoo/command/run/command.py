@@ -29,7 +29,7 @@ Examples:
   zoo run zoo/smollm2-135m-instruct "What is the capital of France?"
   zoo run zoo/all-minilm-l6-v2 "a small dog" "a puppy" "rates went up"
   zoo run zoo/efficientnet-lite0 china.jpg flower.jpg --top-k 3
-  zoo run zoo/yolos-mini-digits scene.png --threshold 0.6 --out boxes.png
+  zoo run zoo/dfine-mini-digits scene.png --threshold 0.6 --out boxes.png
   zoo run zoo/bert-mini-wordnet "a small domesticated feline"
   zoo run zoo/whisper-tiny.en Front_Center.wav --verbose
   curl -s http://camera/still.jpg | zoo run zoo/efficientnet-lite0 - --json
