@@ -126,6 +126,12 @@ def test_a_sample_that_is_no_number_is_refused_and_told_when(value: float):
     assert "0.500 s" in error.message
 
 
+def test_infinities_that_cancel_out_are_no_number():
+    samples = np.zeros((1_000, 2), np.float32)
+    samples[10] = (np.inf, -np.inf)
+    assert refused(wav(samples.tobytes(), channels=2, is_float=True)).reason == "AUDIO_INVALID"
+
+
 @pytest.fixture(scope="module")
 def ten_hours() -> bytes:
     return silence(36_000, "FLAC", 4_000)
