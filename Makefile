@@ -7,7 +7,7 @@ PIP_ENV := PIP_CONSTRAINT=$(CURDIR)/constraints.txt PIP_DISABLE_PIP_VERSION_CHEC
 PROTOS := $(shell find protos -name '*.proto') protos/generate.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check proto bench soak clean format
+.PHONY: help run test check proto bench soak starters clean format
 
 help:  ## Show this help
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  \033[1m%-8s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,10 @@ bench: $(STAMP) gen/zoo/descriptors.binpb  ## Measure against peers in the same 
 
 soak: $(STAMP) gen/zoo/descriptors.binpb  ## Random kills and faults under load (SECONDS=60 SEED=1)
 	@ZOO_SOAK_SECONDS=$(or $(SECONDS),60) ZOO_SOAK_SEED=$(or $(SEED),1) $(BIN)/pytest tests/soak -s
+
+starters: $(STAMP) gen/zoo/descriptors.binpb  ## Train the starter models and publish all of them to $$ZOO_URL, or to a local cluster that stays up
+	@$(BIN)/zoo starters build --all
+	@[ -n "$$ZOO_URL" ] || { $(BIN)/zoo up --detach && set -a && eval "$$($(BIN)/zoo env)"; } && $(BIN)/zoo starters publish --all
 
 clean:  ## Remove the environment, generated code and local clusters' data
 	@rm -rf $(VENV) gen .run .pytest_cache .ruff_cache .hypothesis dist build

@@ -20,7 +20,7 @@ NAME = "bert-mini-wordnet"
 SEED = 5
 STEPS = 600
 BATCH = 64
-PEAK_RATE = 6e-4
+PEAK_RATE = 8e-4
 
 VOCABULARY = 8192
 LONGEST = 64

@@ -1,48 +1,105 @@
 """`zoo starters`: the models that every zoo begins with."""
 
 import json
+import math
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import platformdirs
 import typer
 
 from modelzoo.command.session import open_client, wants_json
-from modelzoo.command.terminal import note
+from modelzoo.command.terminal import answer, note, print_table
+
+if TYPE_CHECKING:
+    from zoo_starters.starter import Measured, Starter
 
 __all__ = ["register"]
 
 WORK = Path(platformdirs.user_cache_dir("modelzoo")) / "starters"
+# Of a stand-in for a trained model: enough to have every file that the real one has.
+QUICK_STEPS = 20
+# Between what the card says and what is measured again. Processors differ in the last bits, so an item or two in a
+# thousand may fall on the other side.
+RELATIVE_TOLERANCE = 0.01
 
-app = typer.Typer(help="Publish the starter models: small real models from pinned packages.", no_args_is_help=True)
+app = typer.Typer(
+    help="Publish the starter models: small real ones, converted from pinned packages or trained on their data.",
+    no_args_is_help=True,
+)
+
+Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Such as zoo/gpt2-mini or gpt2-mini.")]
+All = Annotated[bool, typer.Option("--all", help="Every one, those that must be trained, too.")]
 
 
 @app.command("list")
 def list_starters() -> None:
-    """List the starter models and where they come from."""
-    from zoo_starters.publish import STARTERS  # not for every `zoo --help`
-
-    for starter in STARTERS:
-        typer.echo(f"{starter.name}  {starter.source}")
+    """List the starter models: what they do, whether they are ready or must be trained, and where they come from."""
+    starters = _starters()
+    rows = [(each.name, each.task, "trained" if each.training else "ready", each.source) for each in starters]
+    header = ("NAME", "TASK", "MADE", "SOURCE")
+    answer(
+        {"starters": [dict(zip(map(str.lower, header), row, strict=True)) for row in rows]},
+        lambda: print_table(header, rows),
+    )
 
 
 @app.command("publish")
 def publish_starters(
-    names: Annotated[list[str] | None, typer.Argument(help="Which ones; all where none is named.")] = None,
+    names: Names = None,
+    every: All = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help=f"Train for {QUICK_STEPS} steps only: stand-ins that know next to nothing.")
+    ] = False,
 ) -> None:
-    """Fetch, convert and publish starter models. Those that are there already are left alone."""
-    from zoo_starters.publish import STARTERS, publish
+    """Publish starter models: the ready ones where none is named. Those that are there already are left alone.
 
-    chosen = [starter for starter in STARTERS if not names or starter.name in names]
-    if not chosen:
-        raise typer.BadParameter(f"none of these is a starter; there are {', '.join(s.name for s in STARTERS)}")
+    One that must be trained is trained first, about two minutes each on two cores, unless `build` has done so. A
+    stand-in (--quick) says in its card what it is, and never takes the place of the real one.
+    """
+    from zoo_starters.publish import publish
+
+    chosen = _chosen(names) if names else [each for each in _starters() if every or each.training is None]
     references: list[str] = []
     with open_client() as client:
         for starter in chosen:
-            references.append(publish(client, starter, WORK, note))
+            steps = QUICK_STEPS if quick and starter.training else None
+            references.append(publish(client, starter, WORK, note, steps=steps))
             note(f"ready: {references[-1]}")
     if wants_json():
         typer.echo(json.dumps({"references": references}))
+
+
+@app.command("build")
+def build_starters(names: Names = None, every: All = False) -> None:
+    """Make starter models on this machine, without a zoo: train them, or convert them."""
+    from zoo_starters.starter import build
+
+    if not names and not every:
+        raise typer.BadParameter("name what to build, or say --all", param_hint="NAME")
+    folders = {starter.name: build(starter, WORK) for starter in (_chosen(names) if names else _starters())}
+    answer(folders, lambda: print_table(("NAME", "FOLDER"), [(name, str(path)) for name, path in folders.items()]))
+
+
+@app.command("check")
+def check_starter(name: Annotated[str, typer.Argument(help="A trained starter that the zoo has.")]) -> None:
+    """Measure a trained starter of the zoo again on its held-out data, and compare with what its card says.
+
+    The exit code is 1 where they differ.
+    """
+    from zoo_starters.card import read_measured
+
+    (starter,) = _chosen([name])
+    if starter.training is None:
+        raise typer.BadParameter(f"{starter.name} was not trained here: its card has no figures of ours")
+    with open_client() as client:
+        folder = client.pull(starter.name)
+    said = read_measured(folder)
+    found = starter.training.measure(WORK / "packages", folder)
+    same = len(said) == len(found) and all(map(_agree, said, found))
+    answer({"model": starter.name, "same": same, "card": said, "measured": found}, lambda: _print_check(said, found))
+    if not same:
+        raise typer.Exit(1)
 
 
 @app.command("samples")
@@ -63,3 +120,41 @@ def copy_samples_here(
 def register(root: typer.Typer) -> None:
     """Add `starters` to the command."""
     root.add_typer(app, name="starters")
+
+
+def _starters() -> "list[Starter]":
+    from zoo_starters.publish import STARTERS  # not for every `zoo --help`
+
+    return list(STARTERS)
+
+
+def _chosen(names: list[str]) -> "list[Starter]":
+    known = {starter.name: starter for starter in _starters()}
+    full = [name if "/" in name else f"zoo/{name}" for name in names]
+    unknown = [name for name in full if name not in known]
+    if unknown:
+        raise typer.BadParameter(
+            f"{', '.join(unknown)}: no such starter; there are {', '.join(known)}", param_hint="NAME"
+        )
+    return [known[name] for name in full]
+
+
+def _agree(said: "Measured", found: "Measured") -> bool:
+    pairs = ((said.trained, found.trained), (said.baseline, found.baseline), (said.untrained, found.untrained))
+    return said.items == found.items and all(math.isclose(*pair, rel_tol=RELATIVE_TOLERANCE) for pair in pairs)
+
+
+def _print_check(said: "tuple[Measured, ...]", found: "tuple[Measured, ...]") -> None:
+    rows = [
+        (
+            each.metric,
+            each.on,
+            f"{card.trained:.4f}",
+            f"{each.trained:.4f}",
+            f"{each.baseline:.4f}",
+            f"{each.untrained:.4f}",
+            "yes" if _agree(card, each) else "NO",
+        )
+        for card, each in zip(said, found, strict=False)
+    ]
+    print_table(("METRIC", "ON", "CARD", "MEASURED", "BASELINE", "UNTRAINED", "SAME"), rows)
