@@ -55,16 +55,16 @@ class Remote:
 def fetch(remote: Remote, target: Path, progress: Progress) -> None:
     """Leave the remote file in `target`, fetched unless it is there. `progress` hears of its bytes; not its `start`.
 
-    Another process that fetches the same waits for this one. What came before a break stays beside `target` for the
+    Another process that fetches the same waits for this one. What came before a break stays, hidden, for the
     next attempt. Raises DOWNLOAD_CORRUPT, and keeps nothing, where the bytes do not have the digest; SOURCE_NOT_FOUND,
     SOURCE_ACCESS_DENIED, SOURCE_UNAVAILABLE.
     """
     target.parent.mkdir(parents=True, exist_ok=True)
-    with FileLock(target.with_name(f"{target.name}.lock")):
+    with FileLock(target.with_name(f".{target.name}.lock")):
         if target.is_file() and remote.digest.fits(target):
             progress.skip(target.stat().st_size)
             return
-        part = target.with_name(f"{target.name}.part")
+        part = target.with_name(f".{target.name}.part")
         was_resumed = part.exists()
         _complete(remote, part, progress)
         if was_resumed and not remote.digest.fits(part):

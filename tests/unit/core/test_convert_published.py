@@ -78,7 +78,7 @@ def test_broken_download_goes_on_where_it_was(server: HubServer, remote: Remote,
 
 
 def test_download_goes_on_in_the_next_run(server: HubServer, remote: Remote, tmp_path: Path):
-    (tmp_path / "net.pth.part").write_bytes(CONTENT[:123_456])
+    (tmp_path / ".net.pth.part").write_bytes(CONTENT[:123_456])
     progress = Counted()
     fetch(remote, tmp_path / "net.pth", progress)
     assert [seen.range for seen in server.seen] == ["bytes=123456-"]
@@ -86,7 +86,7 @@ def test_download_goes_on_in_the_next_run(server: HubServer, remote: Remote, tmp
 
 
 def test_part_that_has_all_bytes_is_taken(server: HubServer, remote: Remote, tmp_path: Path):
-    (tmp_path / "net.pth.part").write_bytes(CONTENT)
+    (tmp_path / ".net.pth.part").write_bytes(CONTENT)
     fetch(remote, tmp_path / "net.pth", Silence())
     assert left_in(tmp_path) == {"net.pth"}
 
@@ -94,7 +94,7 @@ def test_part_that_has_all_bytes_is_taken(server: HubServer, remote: Remote, tmp
 @pytest.mark.parametrize("ignores_ranges", [False, True])
 def test_part_of_another_file_is_replaced(server: HubServer, remote: Remote, tmp_path: Path, ignores_ranges: bool):
     server.ignores_ranges = ignores_ranges
-    (tmp_path / "net.pth.part").write_bytes(b"other" * 1000)
+    (tmp_path / ".net.pth.part").write_bytes(b"other" * 1000)
     progress = Counted()
     fetch(remote, tmp_path / "net.pth", progress)
     assert (tmp_path / "net.pth").read_bytes() == CONTENT
