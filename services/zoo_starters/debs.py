@@ -7,14 +7,14 @@ import hashlib
 import os
 import shutil
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from http.client import HTTPException
 from pathlib import Path
 
 from modelzoo.errors import Unavailable
 
-__all__ = ["Deb", "extract"]
+__all__ = ["Deb", "extract", "read_member"]
 
 # Tried in this order. A mirror drops versions that no current release has; the snapshot of a day keeps all of that day.
 # Plain HTTP is as good as HTTPS: the hash decides.
@@ -63,18 +63,28 @@ def extract(deb: Path, folder: Path, files: Mapping[str, str]) -> None:
 
     Raises KeyError where the package has no such member.
     """
+    for name, content in zip(files.values(), _members(deb, files), strict=True):
+        target = folder / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_bytes(content)
+
+
+def read_member(deb: Path, member: str) -> bytes:
+    """One member of the package. Raises KeyError where there is none of that path."""
+    return next(_members(deb, (member,)))
+
+
+def _members(deb: Path, paths: Iterable[str]) -> Iterator[bytes]:
     from debian.debfile import DebFile  # not for every `zoo --help`
 
     with DebFile(str(deb)) as archive:
         members = archive.data.tgz()  # whatever its compression is
-        for member, name in files.items():
-            content = members.extractfile(f"./{member}")
+        for path in paths:
+            content = members.extractfile(f"./{path}")
             if content is None:
-                raise KeyError(f"{member} in {deb.name} is no file")
-            target = folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            with content, target.open("wb") as file:
-                shutil.copyfileobj(content, file)
+                raise KeyError(f"{path} in {deb.name} is no file")
+            with content:
+                yield content.read()
 
 
 def _download(url: str, target: Path, sha256: str) -> str:

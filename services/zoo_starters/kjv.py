@@ -13,10 +13,10 @@ from functools import cache
 from itertools import groupby, pairwise
 from pathlib import Path
 
-from zoo_starters.debs import Deb, extract
+from zoo_starters.debs import Deb, read_member
 from zoo_starters.lzw import decompress
 
-__all__ = ["CARRIER", "LICENCE", "Chapter", "held_out_chapters", "training_chapters"]
+__all__ = ["CARRIER", "LICENCE", "TEXT", "Chapter", "held_out_chapters", "training_chapters", "unpack"]
 
 CARRIER = Deb(
     "bible-kjv-text",
@@ -28,7 +28,6 @@ TEXT = "usr/lib/bible.data"
 LICENCE = "usr/share/doc/bible-kjv-text/copyright"
 
 COUNT_AT = 88
-# The first window still has compress's own header, which its beginning passes over.
 NUMBER = struct.Struct(">I")
 
 # One chapter in twenty is held out, by the digest of its name.
@@ -68,14 +67,13 @@ def held_out_chapters(packages: Path) -> list[Chapter]:
 
 @cache
 def _chapters(package: Path) -> list[Chapter]:
-    data = package.with_name("bible.data")
-    extract(package, data.parent, {TEXT: data.name})
-    matches = filter(None, map(_VERSE.fullmatch, _unpacked(data.read_bytes()).splitlines()))
+    matches = filter(None, map(_VERSE.fullmatch, unpack(read_member(package, TEXT)).decode("ascii").splitlines()))
     by_chapter = groupby(matches, key=lambda match: match["chapter"])
     return [Chapter(name, tuple(match["text"] for match in verses)) for name, verses in by_chapter]
 
 
-def _unpacked(data: bytes) -> str:
+def unpack(data: bytes) -> bytes:
+    """The text in the package's file. Raises ValueError where it is none."""
     count = NUMBER.unpack_from(data, COUNT_AT)[0]
     bounds = struct.unpack_from(f">{count + 1}I", data, COUNT_AT + NUMBER.size)
-    return b"".join(decompress(data[begin:end]) for begin, end in pairwise(bounds)).decode("ascii")
+    return b"".join(decompress(data[begin:end]) for begin, end in pairwise(bounds))

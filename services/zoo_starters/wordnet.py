@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-from zoo_starters.debs import Deb, extract
+from zoo_starters.debs import Deb, read_member
 
 __all__ = ["CARRIER", "LICENCE", "TOPICS", "Definition", "held_out_definitions", "training_definitions"]
 
@@ -85,10 +85,8 @@ def held_out_definitions(packages: Path) -> list[Definition]:
 @cache
 def _definitions(package: Path) -> list[Definition]:
     """All, without examples; words that define several nouns count once, and not at all if the nouns' topics differ."""
-    nouns = package.with_name("data.noun")
-    extract(package, nouns.parent, {NOUNS: nouns.name})
     found: dict[str, Definition | None] = {}
-    for line in nouns.read_text(encoding="utf-8").splitlines():
+    for line in read_member(package, NOUNS).decode().splitlines():
         if line.startswith("  "):  # the licence, at the head of the file
             continue
         fields, _, gloss = line.partition(" | ")
