@@ -7,10 +7,10 @@ PIP_ENV := PIP_CONSTRAINT=$(CURDIR)/constraints.txt PIP_DISABLE_PIP_VERSION_CHEC
 PROTOS := $(shell find protos -name '*.proto') protos/generate.py
 
 .DEFAULT_GOAL := help
-.PHONY: help run test check proto bench soak starters clean format
+.PHONY: help manifests run test check proto bench soak starters clean format
 
 help:  ## Show this help
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  \033[1m%-8s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml constraints.txt
 	@echo "==> making the environment in $(VENV) (about two minutes the first time)"
@@ -34,6 +34,10 @@ check: $(STAMP) gen/zoo/descriptors.binpb  ## Format, lint, types, import direct
 	@$(BIN)/lint-imports
 	@$(BIN)/buf lint
 	@$(BIN)/python docs/generate.py --check
+	@$(BIN)/hadolint Dockerfile
+	@$(BIN)/kubectl kustomize k8s | cmp - k8s/zoo.yaml || (echo "k8s/zoo.yaml is stale: make manifests" && false)
+	@for overlay in k8s k8s/overlays/*; do \
+	  $(BIN)/kubectl kustomize $$overlay | $(BIN)/kubernetes-validate --strict --quiet - || exit 1; done
 
 format: $(STAMP)  ## Format and mend what can be mended automatically
 	@$(BIN)/ruff format .
@@ -41,6 +45,9 @@ format: $(STAMP)  ## Format and mend what can be mended automatically
 
 proto: $(STAMP)  ## Generate the Python stubs of protos/ into gen/
 	@$(BIN)/python protos/generate.py
+
+manifests: $(STAMP)  ## Render k8s/zoo.yaml, which kubectl apply -f k8s/ takes
+	@$(BIN)/kubectl kustomize k8s > k8s/zoo.yaml
 
 bench: $(STAMP) gen/zoo/descriptors.binpb  ## Measure against peers in the same run and write docs/benchmarks.md
 	@$(BIN)/python -m benchmarks

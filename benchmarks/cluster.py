@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from zoo_local.credentials import make_credentials
 from zoo_local.layout import Layout
 from zoo_local.state import read_state
+from zoo_server.credentials import make_credentials
 
 __all__ = ["Cluster", "start_cluster"]
 

@@ -1,7 +1,7 @@
 """The file that tells Envoy which workers there are: a ClusterLoadAssignment of its EDS protocol, as JSON."""
 
 import json
-import os
+import secrets
 from collections.abc import Iterable
 from pathlib import Path
 
@@ -28,7 +28,7 @@ class EndpointsFile:
         wanted = frozenset(addresses)
         if wanted == self._written:
             return
-        temporary = self._path.with_name(f".{FILE_NAME}.{os.getpid()}")
+        temporary = self._path.with_name(f".{FILE_NAME}.{secrets.token_hex(8)}")
         temporary.write_text(json.dumps(_assignment(sorted(wanted)), indent=1))
         temporary.rename(self._path)
         self._written = wanted

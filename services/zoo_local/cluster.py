@@ -18,7 +18,6 @@ from filelock import FileLock, Timeout
 
 from modelzoo.errors import ZooError
 from zoo_local.configuration import write_configuration
-from zoo_local.credentials import make_credentials
 from zoo_local.errors import AlreadyUp, StartFailed
 from zoo_local.layout import Layout, prepare
 from zoo_local.leftovers import end_leftovers
@@ -28,6 +27,7 @@ from zoo_local.probe import GatewayComplete
 from zoo_local.processes import SEAWEEDFS_PARTS, Plan, plan_processes, port_names
 from zoo_local.state import ClusterState, Phase, read_state, write_state
 from zoo_local.supervisor import Supervisor
+from zoo_server.credentials import make_credentials
 
 __all__ = ["ALREADY_UP", "Options", "locked", "run_cluster"]
 

@@ -2,8 +2,8 @@
 
 from zoo_gateway.envoy_config import EnvoySettings, envoy_config
 from zoo_gateway.routes import descriptors_path, load_descriptors
-from zoo_local.credentials import write_secret
 from zoo_local.processes import HOST, Plan
+from zoo_server.credentials import write_secret
 
 __all__ = ["write_configuration"]
 

@@ -7,7 +7,7 @@ from typing import Protocol
 import grpc
 from grpc_health.v1 import health_pb2
 
-from zoo_local.loopback import exchange
+from zoo_server.loopback import exchange
 
 __all__ = ["GatewayComplete", "GrpcHealth", "HttpOk", "Probe", "RedisPing"]
 

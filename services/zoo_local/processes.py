@@ -14,12 +14,12 @@ from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from zoo_local.credentials import Credentials
-from zoo_local.drain import EnvoyDrain
+from zoo_gateway.envoy_drain import EnvoyDrain
 from zoo_local.errors import BinaryMissing
 from zoo_local.layout import Layout
 from zoo_local.ports import GRPC_DISTANCE
 from zoo_local.probe import GrpcHealth, HttpOk, Probe, RedisPing
+from zoo_server.credentials import Credentials
 
 __all__ = ["CLUSTER_VARIABLE", "Plan", "Process", "plan_processes", "port_names"]
 

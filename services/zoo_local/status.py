@@ -6,11 +6,11 @@ from pathlib import Path
 
 import psutil
 
-from zoo_local.credentials import admin_key_path
 from zoo_local.errors import NotUp
 from zoo_local.keeper import ProcessState
 from zoo_local.layout import Layout
 from zoo_local.state import ClusterState, Phase, ProcessRecord, read_running, read_state
+from zoo_server.credentials import admin_key_path
 
 __all__ = ["ClusterAccess", "ClusterReport", "ProcessReport", "read_access", "read_report"]
 

@@ -6,10 +6,10 @@ from pathlib import Path
 import pytest
 
 from zoo_local.configuration import write_configuration
-from zoo_local.credentials import make_credentials
 from zoo_local.errors import DataUnusable
 from zoo_local.layout import Layout, prepare
 from zoo_local.processes import Plan, plan_processes, port_names
+from zoo_server.credentials import make_credentials
 from zoo_server.principal import Principal, Role, Signer, Verifier
 
 PROXIES = {"HTTP_PROXY": "http://proxy", "https_proxy": "http://proxy", "AWS_SECRET_ACCESS_KEY": "the shell's"}

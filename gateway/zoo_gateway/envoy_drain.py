@@ -4,7 +4,7 @@ import asyncio
 from contextlib import suppress
 from dataclasses import dataclass
 
-from zoo_local.loopback import exchange
+from zoo_server.loopback import exchange
 
 __all__ = ["EnvoyDrain"]
 

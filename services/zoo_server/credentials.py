@@ -1,4 +1,4 @@
-"""Who trusts whom on this machine: made once for a data folder, kept in files that only their owner can read.
+"""Who trusts whom in a cluster: made once, kept in files that only their owner can read.
 
 Identities: `gateway` signs for callers, `catalog` and `worker` for themselves.
 """
