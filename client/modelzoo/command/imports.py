@@ -183,7 +183,7 @@ def _make_from_gguf(file: Path, folder: Path) -> Made:
 
     note(f"converting {file.name}")
     facts = convert(file, folder)
-    how = f"Converted from GGUF, whose weights are mostly {facts.storage}, to bfloat16: their precision stays that."
+    how = f"Converted from GGUF to bfloat16, which adds no precision: most weights were stored as {facts.storage}."
     origin = f"{facts.origin} " if facts.origin else ""
     source = f"{origin}{file.name} sha256:{_sha256(file)}"
     return Made(Origin(facts.name or file.stem, source, how, facts.licence))
