@@ -188,7 +188,9 @@ def _weight_files(path: Path) -> list[str]:
         return [WEIGHTS]
     others = sorted(file.name for file in path.iterdir() if file.suffix in _UNREADABLE)
     if others:
-        raise _unsupported(f"there is no {WEIGHTS}, and {others[0]} is not loaded: `zoo import` makes safetensors of it")
+        raise _unsupported(
+            f"there is no {WEIGHTS}, and {others[0]} is not loaded: `zoo import` makes safetensors of it"
+        )
     raise _unsupported(f"there is no {WEIGHTS}")
 
 
