@@ -33,7 +33,19 @@ def test_importing_modelzoo_is_fast_and_loads_nothing_heavy():
 
 @pytest.mark.parametrize(
     "module",
-    ["reference", "manifest", "paths", "safetensors_header", "cut", "sniff", "cache", "channel", "config", "errors"],
+    [
+        "reference",
+        "manifest",
+        "paths",
+        "safetensors_header",
+        "cut",
+        "sniff",
+        "cache",
+        "channel",
+        "config",
+        "errors",
+        "command.import_sources",
+    ],
 )
 def test_no_module_of_the_core_loads_anything_heavy(module: str):
     assert imported(f".{module}")[1] == []
