@@ -149,7 +149,7 @@ def _stored(
             raise
         name = parse(reference).model
         message = f"{error.message.rstrip('.')}. `zoo import {published} {name}` publishes it there."
-        raise NotFound(error.reason, message, metadata=error.metadata) from error
+        raise NotFound("MODEL_NOT_FOUND", message, metadata=error.metadata) from error
     found = cast(Any, model).config.model_type
     if found != model_type or not type(model).__name__.endswith(architecture_end):
         message = f"{reference} is a {type(model).__name__}; `modelzoo.load` gives it as it is."

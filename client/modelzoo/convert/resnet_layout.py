@@ -16,8 +16,8 @@ __all__ = ["EXPANSION", "PUBLISHED", "holds_resnet", "resnet_layout"]
 LABELS, STEM_SIZE = 1000, 64
 KERNELS = {"basic": (3, 3), "bottleneck": (1, 3, 1)}
 EXPANSION = {"basic": 1, "bottleneck": 4}
-# He et al.'s own: block and depths by the number of layers. Where a file has other depths than its name says, these tell
-# which entries it lacks.
+# He et al.'s own: block and depths by the number of layers. Where a file has other depths than its name says, these
+# tell which entries it lacks.
 PUBLISHED = {
     18: ("basic", (2, 2, 2, 2)),
     34: ("basic", (3, 4, 6, 3)),
@@ -57,10 +57,10 @@ def resnet_layout(shapes: Shapes, layers: int | None) -> Layout:
     found = _form_of(shapes)
     form = found
     if layers is not None and layers != found.layers:
-        if layers not in PUBLISHED:
+        if layers not in PUBLISHED and found.depths:
             message = f"This is no state dict of resnet{layers}: its entries are those of {found}."
             raise InvalidArgument("STATE_DICT_MISMATCH", message)
-        form = _Form(*PUBLISHED[layers])
+        form = _Form(*PUBLISHED[layers]) if layers in PUBLISHED else found
     widths = _widths(shapes, form)
     stem, labels = _rows(shapes, "conv1.weight", STEM_SIZE), _rows(shapes, "fc.weight", LABELS)
     return Layout(

@@ -1,0 +1,75 @@
+"""Models by name from a running zoo: torchvision's own outputs, and what is said where the zoo has none."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from modelzoo import models
+from modelzoo.client import Client
+from modelzoo.convert import torchvision
+from modelzoo.errors import FailedPrecondition, NotFound
+from support.cluster import Cluster
+from support.tiny_models import tiny_gpt2
+from support.torchvision_nets import golden_logits, golden_state, known_input, relative_error
+
+ERROR_MAX = 1e-3
+NAMESPACE = "named"
+MAKERS: dict[str, Callable[..., Any]] = {"alexnet": models.alexnet, "resnet18": models.resnet18}
+
+
+@pytest.fixture
+def client(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    """A client of a publisher in the namespace, with a cache of its own."""
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    with cluster.client(cluster.key("user:names", NAMESPACE, "publisher")) as client:
+        yield client
+
+
+def published(arch: str, client: Client, folder: Path) -> str:
+    """The reference of a network with the golden weights."""
+    torch.save(golden_state(arch), folder / "weights.pth")
+    (folder / arch).mkdir()
+    torchvision.convert(arch, folder / "weights.pth", folder / arch)
+    return client.push(folder / arch, f"{NAMESPACE}/{arch}").reference
+
+
+@pytest.mark.parametrize("arch", MAKERS)
+def test_a_network_from_the_zoo_computes_what_torchvision_computed(arch: str, client: Client, tmp_path: Path) -> None:
+    network = MAKERS[arch](pretrained=True, reference=published(arch, client, tmp_path), client=client)
+    with torch.no_grad():
+        logits = network(known_input())
+    assert relative_error(logits, golden_logits(arch)) < ERROR_MAX
+    assert not network.training
+    assert network.config.id2label[1] == "goldfish"
+
+
+@pytest.mark.parametrize(
+    ("make", "reference", "command"),
+    [
+        (models.resnet50, f"{NAMESPACE}/absent", f"zoo import torchvision resnet50 {NAMESPACE}/absent"),
+        (
+            models.bert_base_uncased,
+            f"{NAMESPACE}/bert",
+            f"zoo import hf google-bert/bert-base-uncased {NAMESPACE}/bert",
+        ),
+        (models.gpt2, f"{NAMESPACE}/absent@prod", f"zoo import hf openai-community/gpt2 {NAMESPACE}/absent"),
+    ],
+)
+def test_a_missing_model_names_the_command_that_imports_it(
+    make: Callable[..., Any], reference: str, command: str, client: Client
+) -> None:
+    with pytest.raises(NotFound) as caught:
+        make(pretrained=True, reference=reference, client=client)
+    assert caught.value.reason == "MODEL_NOT_FOUND"
+    assert f"`{command}`" in caught.value.message
+
+
+def test_a_model_of_another_kind_is_refused(client: Client, tmp_path: Path) -> None:
+    reference = client.push(tiny_gpt2(tmp_path / "gpt2"), f"{NAMESPACE}/tiny-gpt2").reference
+    with pytest.raises(FailedPrecondition) as caught:
+        models.resnet18(pretrained=True, reference=reference, client=client)
+    assert caught.value.reason == "MODEL_UNSUPPORTED"
+    assert models.gpt2(pretrained=True, reference=reference, client=client).config.n_layer == 2
