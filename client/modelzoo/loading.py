@@ -63,7 +63,7 @@ def load_directory(path: Path, dtype: "torch.dtype | None" = None) -> "nn.Module
     config = _read_config(path)
     model_class = _model_class(config)
     tensors = _map_tensors(path)
-    with _told_apart("the weights do not fit the architecture"):
+    with _told_apart("the weights do not fit the architecture"), _without_bar():
         model, info = model_class.from_pretrained(
             None,
             config=config,
@@ -202,6 +202,20 @@ def _restore_generation_config(model: Any, path: Path) -> None:
     if isinstance(content, dict) and model.can_generate():
         with _told_apart("generation_config.json is not valid"):
             model.generation_config = cast(Any, GenerationConfig).from_dict(_cleaned(cast(dict[str, Any], content)))
+
+
+@contextlib.contextmanager
+def _without_bar() -> Generator[None]:
+    """No progress bar of transformers' own: mapping a file is over before one is read."""
+    from transformers.utils import logging
+
+    shown = logging.is_progress_bar_enabled()
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            logging.enable_progress_bar()
 
 
 @contextlib.contextmanager

@@ -106,7 +106,7 @@ def check_starter(name: Annotated[str, typer.Argument(help="A trained starter th
 def copy_samples_here(
     folder: Annotated[Path, typer.Argument(help="Where to; made if it is not there.")] = Path("samples"),
 ) -> None:
-    """Copy two photographs and a recorded voice into a folder, to try models on."""
+    """Copy photographs, a recorded voice and handwritten digits into a folder, to try models on."""
     from zoo_starters.samples import SAMPLES, copy_samples
 
     copied = copy_samples(WORK / "packages", folder)

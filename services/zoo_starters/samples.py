@@ -1,13 +1,19 @@
-"""Two photographs and a recorded voice to try models on, taken from packages, each with its licence."""
+"""Photographs, a recorded voice and handwritten digits to try models on, from packages, each with its licence."""
 
 import importlib.util
 import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, cast
 
 from modelzoo.errors import Unavailable
 from zoo_starters.debs import Deb, extract
+from zoo_starters.digits import held_out_digits
+from zoo_starters.scenes import example
+
+if TYPE_CHECKING:
+    from PIL import Image
 
 __all__ = ["ALSA_UTILS", "SAMPLES", "VOICES", "Sample", "copy_samples", "photograph"]
 
@@ -19,6 +25,9 @@ ALSA_UTILS = Deb(
 )
 VOICES = "usr/share/sounds/alsa"
 VOICE = "Front_Center.wav"
+SHOWN, DIGIT_SIDE = 3, 96
+DIGIT, SCENE = "digit.png", "scene.png"
+DIGITS_ORIGIN = "https://archive.ics.uci.edu/dataset/80/optical+recognition+of+handwritten+digits"
 TERMS = "LICENCES.md"
 
 
@@ -33,6 +42,7 @@ class Sample:
     carrier: str
 
 
+PHOTOGRAPHS = ("china.jpg", "flower.jpg")
 SAMPLES: Sequence[Sample] = (
     Sample(
         "china.jpg",
@@ -49,6 +59,8 @@ SAMPLES: Sequence[Sample] = (
         "scikit-learn",
     ),
     Sample(VOICE, 'a voice that says "front center"', "GPL-2.0", "https://www.alsa-project.org", "alsa-utils"),
+    Sample(DIGIT, "a handwritten three", "CC BY 4.0", DIGITS_ORIGIN, "scikit-learn"),
+    Sample(SCENE, "handwritten digits on a background", "CC BY 4.0", DIGITS_ORIGIN, "scikit-learn"),
 )
 
 
@@ -57,14 +69,29 @@ def copy_samples(packages: Path, folder: Path) -> Sequence[Path]:
 
     `packages` is where the voice's package is fetched to. Raises Unavailable where a package is out of reach.
     """
-    photographs = {sample.name: photograph(sample.name) for sample in SAMPLES if sample.carrier != ALSA_UTILS.package}
+    photographs = {name: photograph(name) for name in PHOTOGRAPHS}
     voice = ALSA_UTILS.fetch(packages)
     folder.mkdir(parents=True, exist_ok=True)
     for name, source in photographs.items():
         shutil.copyfile(source, folder / name)
     extract(voice, folder, {f"{VOICES}/{VOICE}": VOICE})
+    _digit().save(folder / DIGIT)
+    example().save(folder / SCENE)
     (folder / TERMS).write_text("".join(map(_terms, SAMPLES)))
     return [folder / sample.name for sample in SAMPLES]
+
+
+def _digit() -> "Image.Image":
+    """The first three that no starter was trained on, dark on light, with paper around it."""
+    from PIL import Image
+
+    digits = held_out_digits()
+    labels = cast(list[int], digits.labels.tolist())
+    ink = digits.ink[labels.index(SHOWN)]
+    scan = Image.fromarray((ink * 255).byte().numpy()).resize((DIGIT_SIDE, DIGIT_SIDE), Image.Resampling.BICUBIC)
+    paper = Image.new("L", (DIGIT_SIDE * 3 // 2, DIGIT_SIDE * 3 // 2), 255)
+    paper.paste(0, (DIGIT_SIDE // 4, DIGIT_SIDE // 4), scan)
+    return paper
 
 
 def photograph(name: str) -> Path:

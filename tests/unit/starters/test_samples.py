@@ -13,11 +13,14 @@ PACKAGES = WORK / "packages"
 
 
 def test_the_samples_are_whole_and_their_licences_lie_beside_them(tmp_path: Path) -> None:
-    china, flower, voice = copy_samples(PACKAGES, tmp_path / "samples")
+    china, flower, voice, digit, scene = copy_samples(PACKAGES, tmp_path / "samples")
     for picture in (china, flower):
         with Image.open(picture) as image:
             assert image.size == (640, 427)
             image.load()
+    for made in (digit, scene):
+        with Image.open(made) as image:
+            assert len(set(image.convert("L").tobytes())) > 10, f"{made} shows nothing"
     sound = soundfile.info(voice)
     assert (sound.samplerate, sound.channels, round(sound.duration, 1)) == (48_000, 1, 1.4)
     terms = (tmp_path / "samples" / "LICENCES.md").read_text()
