@@ -7,6 +7,7 @@ from importlib import resources
 from importlib.metadata import version
 from pathlib import Path
 from string import Template
+from textwrap import fill
 from typing import Any
 
 from zoo_starters.starter import Measured
@@ -16,6 +17,7 @@ __all__ = ["read_measured", "write_card"]
 
 RECORD = "training.json"
 CARD = "README.md"
+WIDTH = 120
 
 
 def write_card(folder: Path, name: str, trained: Trained, full_steps: int, measured: Sequence[Measured]) -> None:
@@ -59,11 +61,11 @@ def _results(trained: Trained, full_steps: int, measured: Sequence[Measured]) ->
         what = f"{each.metric} on {each.items:,} {each.on}"
         baseline = f"{each.baseline:.3f} ({each.baseline_name})"
         lines.append(f"| {what} | **{each.trained:.3f}** | {baseline} | {each.untrained:.3f} |")
-    lines += [
-        "",
+    took = (
         f"{trained.parameters:,} parameters, trained from scratch: {plan.steps:,} steps of {plan.batch_size} items, "
         f"AdamW with a peak rate of {plan.peak_rate:g}, seed {plan.seed}. That took {trained.seconds:.0f} seconds "
-        f"({trained.cpu_seconds:.0f} of processor time) on {THREADS} threads. "
-        "`training.json` has the same for programs.",
-    ]
+        f"({trained.cpu_seconds:.0f} of processor time) on {THREADS} threads. The file training.json has the same for "
+        "programs."
+    )
+    lines += ["", fill(took, WIDTH)]
     return "\n".join(lines)

@@ -1,0 +1,63 @@
+"""The figures of the trained starters' cards, measured again from the files that `make starters` made and published.
+
+What `make starters` has not built is built here first: minutes each.
+"""
+
+import math
+from pathlib import Path
+
+import pytest
+
+from zoo_starters.card import read_measured
+from zoo_starters.command import RELATIVE_TOLERANCE, WORK
+from zoo_starters.publish import STARTERS
+from zoo_starters.starter import Measured, Starter, Training, build
+
+TRAINED = [starter for starter in STARTERS if starter.training]
+LOWER_IS_BETTER = {"nats per byte", "perplexity"}
+# How far from the better of the two that know nothing to a perfect figure the first figure must be.
+SHARE_OF_THE_WAY = {
+    "zoo/alexnet-digits": 0.9,
+    "zoo/resnet18-digits": 0.9,
+    "zoo/bert-mini-wordnet": 0.4,
+    "zoo/gpt2-mini": 0.25,
+}
+
+pytestmark = pytest.mark.timeout(1800)
+
+
+@pytest.fixture(scope="module", params=TRAINED, ids=lambda each: each.name)
+def built(request: pytest.FixtureRequest) -> tuple[Starter, Path]:
+    starter: Starter = request.param
+    return starter, build(starter, WORK)
+
+
+def test_the_card_s_figures_are_measured_again(built: tuple[Starter, Path]) -> None:
+    starter, folder = built
+    said, found = read_measured(folder), training(starter).measure(WORK / "packages", folder)
+    assert [(each.metric, each.on, each.items) for each in said] == [
+        (each.metric, each.on, each.items) for each in found
+    ]
+    for before, now in zip(said, found, strict=True):
+        for figure in ("trained", "baseline", "untrained"):
+            assert math.isclose(getattr(before, figure), getattr(now, figure), rel_tol=RELATIVE_TOLERANCE)
+
+
+def test_it_has_learned_what_neither_a_guess_nor_fresh_weights_know(built: tuple[Starter, Path]) -> None:
+    starter, folder = built
+    for place, figure in enumerate(read_measured(folder)):
+        assert figure.trained != figure.untrained
+        assert way(figure) > (SHARE_OF_THE_WAY.get(starter.name, 0.1) if place == 0 else 0.1)
+
+
+def way(figure: Measured) -> float:
+    """0 where the model is as good as the better of the baseline and the untrained network, 1 where it is perfect."""
+    if figure.metric in LOWER_IS_BETTER:
+        return 1 - figure.trained / min(figure.baseline, figure.untrained)
+    ignorant = max(figure.baseline, figure.untrained)
+    return (figure.trained - ignorant) / (1 - ignorant)
+
+
+def training(starter: Starter) -> Training:
+    assert starter.training is not None
+    return starter.training
