@@ -8,6 +8,7 @@ from modelzoo.errors import NotFound
 from modelzoo.progress import Progress
 from zoo_starters.alexnet_digits import ALEXNET_DIGITS
 from zoo_starters.bert_mini_wordnet import BERT_MINI_WORDNET
+from zoo_starters.dfine_mini_digits import DFINE_MINI_DIGITS
 from zoo_starters.efficientnet_lite0 import EFFICIENTNET_LITE0
 from zoo_starters.gpt2_mini import GPT2_MINI
 from zoo_starters.minilm import MINILM
@@ -27,6 +28,7 @@ STARTERS: Sequence[Starter] = (
     RESNET18_DIGITS,
     BERT_MINI_WORDNET,
     GPT2_MINI,
+    DFINE_MINI_DIGITS,
 )
 
 
@@ -47,7 +49,7 @@ def publish(
     published = _published(client, starter.name, {starter.source, source})
     if published is not None:
         return published
-    say(f"{'training' if starter.training else 'fetching and converting'} {starter.name}")
+    say(f"making {starter.name}, unless it was made before")
     folder = build(starter, work, steps)
     say(f"pushing {starter.name}")
     return client.push(folder, starter.name, source=source, progress=progress).reference
