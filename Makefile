@@ -37,7 +37,8 @@ check: $(STAMP) gen/zoo/descriptors.binpb  ## Format, lint, types, import direct
 	@$(BIN)/hadolint Dockerfile
 	@$(BIN)/kubectl kustomize k8s | cmp - k8s/zoo.yaml || (echo "k8s/zoo.yaml is stale: make manifests" && false)
 	@for overlay in k8s k8s/overlays/*; do \
-	  $(BIN)/kubectl kustomize $$overlay | $(BIN)/kubernetes-validate --strict --quiet - || exit 1; done
+	  rendered=$$($(BIN)/kubectl kustomize $$overlay) \
+	  && echo "$$rendered" | $(BIN)/kubernetes-validate --strict --quiet - || exit 1; done
 
 format: $(STAMP)  ## Format and mend what can be mended automatically
 	@$(BIN)/ruff format .

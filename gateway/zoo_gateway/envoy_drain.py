@@ -22,7 +22,7 @@ class EnvoyDrain:
     async def drain(self) -> None:
         """Return when no call is in flight, time is up, or Envoy does not answer."""
         # Graceful, so that open connections are told before the listeners close.
-        await exchange(self.admin_port, "POST", "/drain_listeners?graceful&skip_exit")
+        await exchange(self.admin_port, "POST", "/drain_listeners?graceful")
         with suppress(TimeoutError):
             async with asyncio.timeout(self.limit_s):
                 await self._until_idle()

@@ -17,6 +17,9 @@ from zoo_gateway.routes import descriptors_path, load_descriptors
 
 __all__ = ["Settings", "main"]
 
+# From SIGTERM on callers are told to go; for so long those who have not read it yet are served all the same.
+FAREWELL_S = 5
+
 
 class Settings(BaseSettings):
     """Each field is the environment variable ZOO_<NAME>."""
@@ -49,7 +52,10 @@ async def serve(settings: Settings) -> int:
     config.write_text(_config(settings))
     EndpointsFile(settings.endpoints_dir).ensure()
     process = await asyncio.create_subprocess_exec(
-        str(settings.binary), "--config-path", str(config), "--disable-hot-restart", "--log-level", "warning"
+        str(settings.binary),
+        *("--config-path", str(config), "--disable-hot-restart", "--log-level", "warning"),
+        # Its own way is to tell a few callers at a time, over ten minutes.
+        *("--drain-strategy", "immediate", "--drain-time-s", str(FAREWELL_S)),
     )
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -73,7 +79,7 @@ def _config(settings: Settings) -> str:
         artifact=settings.artifact,
         endpoints_dir=settings.endpoints_dir,
         descriptors=descriptors_path(),
-        drain_s=round(settings.drain_s),
+        drain_s=FAREWELL_S,
     )
     return envoy_config(envoy, load_descriptors())
 

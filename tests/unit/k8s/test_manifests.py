@@ -21,6 +21,7 @@ import zoo_gateway.settings
 import zoo_inference.settings
 import zoo_kubernetes.main
 from support.manifest_check import Program, findings
+from support.manifest_pods import arguments, pods
 from zoo_kubernetes.secrets import secrets_of
 from zoo_server.credentials import make_credentials
 
@@ -34,12 +35,27 @@ OURS: dict[str, type[BaseSettings]] = {
     "zoo-envoy": zoo_gateway.envoy_process.Settings,
     "zoo-kubernetes-credentials": zoo_kubernetes.main.Settings,
 }
+# Variables that hold an address, and the program that is meant.
+CALLS = {
+    "ZOO_ARTIFACT": "zoo-artifact",
+    "ZOO_CATALOG": "zoo-catalog",
+    "ZOO_GATEWAY": "zoo-gateway",
+    "ZOO_REDIS_URL": "redis-server",
+    "ZOO_BLOBS_URL": "weed",
+}
 
 
 def of_ours(settings: type[BaseSettings]) -> Program:
     names = {str(f.validation_alias or f"ZOO_{name.upper()}"): f for name, f in settings.model_fields.items()}
     required = frozenset(name for name, field in names.items() if field.is_required())
-    return Program(required, frozenset(names) - required, listens=("ZOO_LISTEN", "ZOO_METRICS_LISTEN"))
+    return Program(
+        required,
+        frozenset(names) - required,
+        listens=("ZOO_LISTEN", "ZOO_METRICS_LISTEN"),
+        calls=CALLS,
+        keeps=("ZOO_DATABASE_URL",),
+        kinds={name: field.annotation for name, field in names.items()},
+    )
 
 
 def of_weed() -> Program:
@@ -47,7 +63,7 @@ def of_weed() -> Program:
     flags = frozenset(f"-{name}" for name in re.findall(r"^  -([\w.]+)", help_.stderr + help_.stdout, re.MULTILINE))
     assert len(flags) > 50
     keys = frozenset({"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"})
-    return Program(keys, frozenset({"GOMEMLIMIT"}), flags | {"-logtostderr"}, ("-s3.port",))
+    return Program(keys, frozenset({"GOMEMLIMIT"}), flags | {"-logtostderr"}, ("-s3.port",), keeps=("-dir",))
 
 
 def of_redis(url: str) -> Program:
@@ -78,8 +94,11 @@ def manifests() -> list[dict[str, Any]]:
 
 
 def container(manifests: list[dict[str, Any]], name: str) -> dict[str, Any]:
-    pods = [m["spec"]["template"]["spec"] for m in manifests if "template" in m.get("spec", {})]
-    return next(one for pod in pods for one in pod["containers"] if one["name"] == name)
+    return next(one for pod in pods(manifests) for one in pod.containers if one["name"] == name)
+
+
+def named(manifests: list[dict[str, Any]], kind: str, name: str) -> dict[str, Any]:
+    return next(one for one in manifests if one["kind"] == kind and one["metadata"]["name"] == name)
 
 
 def variable(container: dict[str, Any], name: str) -> dict[str, Any]:
@@ -104,13 +123,11 @@ def wrong_listen(manifests: list[dict[str, Any]]) -> None:
 
 
 def wrong_service_port(manifests: list[dict[str, Any]]) -> None:
-    service = next(m for m in manifests if m["kind"] == "Service" and m["metadata"]["name"] == "catalog")
-    service["spec"]["ports"][0]["port"] = 9001
+    named(manifests, "Service", "catalog")["spec"]["ports"][0]["port"] = 9001
 
 
 def wrong_target(manifests: list[dict[str, Any]]) -> None:
-    service = next(m for m in manifests if m["kind"] == "Service" and m["metadata"]["name"] == "gateway")
-    service["spec"]["ports"][0]["targetPort"] = "https"
+    named(manifests, "Service", "gateway")["spec"]["ports"][0]["targetPort"] = "https"
 
 
 def wrong_probe(manifests: list[dict[str, Any]]) -> None:
@@ -162,6 +179,51 @@ def path_on_no_volume(manifests: list[dict[str, Any]]) -> None:
     variable(container(manifests, "artifact"), "ZOO_DATABASE_URL")["value"] = "sqlite:////var/lib/artifact.db"
 
 
+def another_program(manifests: list[dict[str, Any]]) -> None:
+    variable(container(manifests, "worker"), "ZOO_CATALOG")["value"] = "artifact:9000"
+
+
+def number_that_is_none(manifests: list[dict[str, Any]]) -> None:
+    variable(container(manifests, "worker"), "ZOO_THREADS")["value"] = "two"
+
+
+def deaf_to_others(manifests: list[dict[str, Any]]) -> None:
+    variable(container(manifests, "artifact"), "ZOO_LISTEN")["value"] = "127.0.0.1:9000"
+
+
+def caller_kept_out(manifests: list[dict[str, Any]]) -> None:
+    rule = named(manifests, "NetworkPolicy", "catalog")["spec"]["ingress"][0]
+    rule["from"] = [{"podSelector": {"matchLabels": {"app.kubernetes.io/name": "gateway"}}}]
+
+
+def worker_kept_from_envoy(manifests: list[dict[str, Any]]) -> None:
+    variable(container(manifests, "worker"), "ZOO_ADVERTISE")["value"] = "$(POD_IP):9100"
+
+
+def caller_kept_in(manifests: list[dict[str, Any]]) -> None:
+    del named(manifests, "NetworkPolicy", "worker")["spec"]["egress"][1]
+
+
+def caller_without_names(manifests: list[dict[str, Any]]) -> None:
+    del named(manifests, "NetworkPolicy", "worker")["spec"]["egress"][2]
+
+
+def open_to_all(manifests: list[dict[str, Any]]) -> None:
+    del named(manifests, "NetworkPolicy", "artifact")["spec"]["ingress"][0]["from"]
+
+
+def two_catalogs(manifests: list[dict[str, Any]]) -> None:
+    named(manifests, "StatefulSet", "catalog")["spec"]["replicas"] = 2
+
+
+def tables_that_go_with_the_pod(manifests: list[dict[str, Any]]) -> None:
+    variable(container(manifests, "catalog"), "ZOO_DATABASE_URL")["value"] = "sqlite:////tmp/catalog.db"
+
+
+def no_time_to_drain(manifests: list[dict[str, Any]]) -> None:
+    variable(container(manifests, "envoy"), "ZOO_DRAIN_S")["value"] = "50"
+
+
 @pytest.mark.parametrize(
     ("plant", "says"),
     [
@@ -180,6 +242,17 @@ def path_on_no_volume(manifests: list[dict[str, Any]]) -> None:
         (unknown_program, "no program zoo-catalogue"),
         (missing_secret_key, "access-key of the Secret zoo-s3"),
         (path_on_no_volume, "/var/lib/artifact.db is on no volume"),
+        (another_program, "ZOO_CATALOG leads to something else than zoo-catalog"),
+        (number_that_is_none, "does not take the value of ZOO_THREADS"),
+        (deaf_to_others, "listens on 127.0.0.1:9000, where no other pod reaches it"),
+        (caller_kept_out, "worker: ZOO_CATALOG: port 9000 of catalog does not let it in"),
+        (worker_kept_from_envoy, "gateway: ZOO_ADVERTISE: port 9100 of worker does not let it in"),
+        (caller_kept_in, "worker: ZOO_REDIS_URL: port 6379 of redis is none that it may call"),
+        (caller_without_names, "worker: ZOO_CATALOG: port 9000 of catalog has a name that it may not look up"),
+        (open_to_all, "artifact: everybody may call port 9000"),
+        (two_catalogs, "two pods would write sqlite:////data/catalog.db at once"),
+        (tables_that_go_with_the_pod, "sqlite:////tmp/catalog.db goes with the pod"),
+        (no_time_to_drain, "gateway: it is killed before its drain can end"),
     ],
 )
 def test_a_planted_fault_is_found(
@@ -200,18 +273,38 @@ def test_every_program_is_one_that_the_package_installs() -> None:
 
 
 def test_every_image_is_a_target_of_the_dockerfile(manifests: list[dict[str, Any]]) -> None:
-    pods = [m["spec"]["template"]["spec"] for m in manifests if "template" in m.get("spec", {})]
-    images = {one["image"].partition(":")[0].partition("/")[2] for pod in pods for one in pod["containers"]}
+    images = {c["image"].partition(":")[0].partition("/")[2] for pod in pods(manifests) for c in pod.containers}
     targets = set(re.findall(r"^FROM runtime AS (\w+)$", (ROOT / "Dockerfile").read_text(), re.MULTILINE))
     assert images == targets
 
 
+def test_every_server_of_the_package_is_started_by_a_manifest(manifests: list[dict[str, Any]]) -> None:
+    started = {arguments(one)[0] for pod in pods(manifests) for one in pod.containers}
+    assert started >= set(OURS)
+
+
+def test_zoo_gateway_serves_before_envoy_and_outlives_it(manifests: list[dict[str, Any]]) -> None:
+    gateway = next(pod for pod in pods(manifests) if pod.name == "gateway")
+    (sidecar,) = gateway.spec["initContainers"]
+    assert (arguments(sidecar), sidecar["restartPolicy"]) == (["zoo-gateway"], "Always")
+    assert [arguments(one) for one in gateway.spec["containers"]] == [["zoo-envoy"]]
+
+
 def test_no_pod_runs_as_root_or_writes_to_its_image(manifests: list[dict[str, Any]]) -> None:
-    pods = [m["spec"]["template"]["spec"] for m in manifests if "template" in m.get("spec", {})]
-    assert len(pods) == 7
-    for pod in pods:
-        assert pod["securityContext"]["runAsNonRoot"] is True
-        for one in pod["containers"]:
+    found = list(pods(manifests))
+    assert len(found) == 7
+    for pod in found:
+        assert pod.spec["securityContext"]["runAsNonRoot"] is True
+        assert pod.spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+        assert pod.spec["automountServiceAccountToken"] is (pod.name == "zoo-credentials")
+        # A Service of any name would otherwise put variables into every pod.
+        assert pod.spec["enableServiceLinks"] is False
+        for one in pod.containers:
+            assert one["securityContext"]["allowPrivilegeEscalation"] is False
             assert one["securityContext"]["readOnlyRootFilesystem"] is True
             assert one["securityContext"]["capabilities"] == {"drop": ["ALL"]}
             assert "memory" in one["resources"]["limits"]
+
+
+def test_the_job_is_gone_before_a_later_release_brings_another(manifests: list[dict[str, Any]]) -> None:
+    assert named(manifests, "Job", "zoo-credentials")["spec"]["ttlSecondsAfterFinished"] <= 3600
