@@ -5,7 +5,7 @@ from pathlib import Path
 from zoo_starters.card import write_card
 from zoo_starters.digit_classifier import label_names, measure_classifier, train_classifier
 from zoo_starters.digits import ORIGIN
-from zoo_starters.starter import Measured, Starter, Training
+from zoo_starters.starter import Measured, Starter, Training, items_measured
 from zoo_starters.training import Plan
 
 __all__ = ["ALEXNET_DIGITS"]
@@ -28,11 +28,11 @@ def _train(packages: Path, folder: Path, steps: int) -> None:
         hidden_sizes=HIDDEN_SIZES, classifier_size=CLASSIFIER_SIZE, dropout_rate=DROPOUT, **label_names()
     )
     trained = train_classifier(folder, config, Plan(SEED, steps, BATCH, PEAK_RATE), NAME)
-    write_card(folder, NAME, trained, STEPS, _measure(packages, folder))
+    write_card(folder, NAME, trained, STEPS, _measure(packages, folder, items_measured(steps, STEPS)))
 
 
-def _measure(packages: Path, folder: Path) -> tuple[Measured, ...]:
-    return measure_classifier(folder, SEED)
+def _measure(packages: Path, folder: Path, most: int | None = None) -> tuple[Measured, ...]:
+    return measure_classifier(folder, SEED, most)
 
 
 ALEXNET_DIGITS = Starter(

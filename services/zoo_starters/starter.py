@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-__all__ = ["Carrier", "Convert", "Measured", "Starter", "Training", "build"]
+__all__ = ["Carrier", "Convert", "Measured", "Starter", "Training", "build", "items_measured"]
+
+STAND_IN_ITEMS = 16
 
 Convert = Callable[[Path, Path], None]
 
@@ -81,6 +83,11 @@ class Starter:
     def training(self) -> Training | None:
         """Set for those that take minutes of training; None for those that are ready, or soon converted."""
         return self.make if isinstance(self.make, Training) else None
+
+
+def items_measured(steps: int, full_steps: int) -> int | None:
+    """How many held-out items the figures of a card are of: few of a stand-in's, all (None) of the real one's."""
+    return None if steps >= full_steps else STAND_IN_ITEMS
 
 
 def build(starter: Starter, work: Path, steps: int | None = None) -> Path:

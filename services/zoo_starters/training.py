@@ -51,18 +51,19 @@ class Trained:
     parameters: int
     seconds: float
     cpu_seconds: float
+    threads: int
     loss: float
 
 
 @contextmanager
-def deterministic(seed: int) -> "Generator[torch.Generator]":
-    """Two threads, deterministic kernels, everything seeded; a generator for data. Leaves torch as it was."""
+def deterministic(seed: int, threads: int = THREADS) -> "Generator[torch.Generator]":
+    """So many threads, deterministic kernels, everything seeded; a generator for data. Leaves torch as it was."""
     import torch
 
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     with cast(Any, torch.random).fork_rng(devices=[]):
         cast(Any, torch).manual_seed(seed)
-        torch.set_num_threads(THREADS)
+        torch.set_num_threads(threads)
         torch.use_deterministic_algorithms(True)
         try:
             yield torch.Generator().manual_seed(seed)
@@ -99,7 +100,8 @@ def fit(model: "torch.nn.Module", plan: Plan, next_loss: "Callable[[], torch.Ten
             tell(loss)
     model.eval()
     parameters = sum(each.numel() for each in model.parameters())
-    return Trained(plan, parameters, time.monotonic() - started, _cpu_seconds() - cpu_started, loss)
+    seconds, cpu_seconds = time.monotonic() - started, _cpu_seconds() - cpu_started
+    return Trained(plan, parameters, seconds, cpu_seconds, torch.get_num_threads(), loss)
 
 
 def _cpu_seconds() -> float:

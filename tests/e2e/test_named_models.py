@@ -4,9 +4,12 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy
 import pytest
 import torch
+from PIL import Image
 
+import modelzoo
 from modelzoo import models
 from modelzoo.client import Client
 from modelzoo.convert import torchvision
@@ -44,6 +47,22 @@ def test_a_network_from_the_zoo_computes_what_torchvision_computed(arch: str, cl
     assert relative_error(logits, golden_logits(arch)) < ERROR_MAX
     assert not network.training
     assert network.config.id2label[1] == "goldfish"
+
+
+@pytest.mark.parametrize("arch", MAKERS)
+def test_a_worker_computes_what_the_network_does_on_this_machine(arch: str, client: Client, tmp_path: Path) -> None:
+    reference = published(arch, client, tmp_path)
+    picture = Image.fromarray(numpy.random.default_rng(5).integers(0, 255, (320, 280, 3), dtype=numpy.uint8))
+    pixels = modelzoo.load_processor(reference, client=client)(picture, return_tensors="pt")["pixel_values"]
+    with torch.no_grad():
+        logits = MAKERS[arch](pretrained=True, reference=reference, client=client)(pixels)[0]
+    found = client.classify_image(reference, picture, top_k=1000)
+    answered = torch.tensor([label.score for label in sorted(found.labels, key=lambda label: label.index)])
+    # Logits up to a constant, which softmax forgets; where a probability is too small for float32 so is its logarithm.
+    seen = answered > 1e-30
+    difference = (answered.log() - logits.log_softmax(-1))[seen].abs().max()
+    assert int(seen.sum()) > 100
+    assert float(difference / logits.abs().max()) < ERROR_MAX
 
 
 @pytest.mark.parametrize(

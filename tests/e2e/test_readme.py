@@ -13,6 +13,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 BLOCK = re.compile(r"^```(sh|python) tour\n(.*?)^```", re.DOTALL | re.MULTILINE)
 # Fetching and converting the starters is most of it; they stay in the user's cache for the next run.
 TIMEOUT_S = 600
+STAND_INS = "zoo starters publish --all --quick"
 
 pytestmark = pytest.mark.timeout(2 * TIMEOUT_S)
 
@@ -49,16 +50,21 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
     return Home({**kept, **own}, folder)
 
 
-def test_the_main_job_names_paris_and_finds_the_sentences_that_mean_the_same(home: Home) -> None:
+def test_the_main_job_answers_compares_classifies_and_writes_down(home: Home) -> None:
     said = home.run(sys.executable, "-m", "zoo_local.first_light", "--once")
     assert "Paris" in said
     assert "Most alike: 1 and 2" in said
+    assert "palace" in said
+    assert "Front, center." in said
 
 
 def test_every_command_of_the_tour_works(home: Home) -> None:
     blocks = BLOCK.findall((ROOT / "README.md").read_text())
     script = ["set -euo pipefail", "trap 'zoo down >/dev/null 2>&1 || true' EXIT"]
     for language, code in blocks:
+        if "zoo/bert-mini-wordnet" in code and STAND_INS not in script:
+            # What `make starters` would have left, but for its half hour of training.
+            script.append(STAND_INS)
         # The reader's Ctrl-C is ours: head closes its pipe.
         script.append(
             f"set +o pipefail\n{code}\nset -o pipefail" if language == "sh" else f"python - <<'EOF'\n{code}EOF"
@@ -70,5 +76,9 @@ def test_every_command_of_the_tour_works(home: Home) -> None:
         "torch.Size([1, 3, 384])",
         "zoo.inference.v1.InferenceService",
         "demo/sentences",
+        "palace",
+        "Front, center.",
+        "torch.Size([1, 10])",
+        '"openapi": "3.1.0"',
     ):
         assert promised in said
