@@ -21,7 +21,7 @@ $(STAMP): pyproject.toml constraints.txt
 gen/zoo/descriptors.binpb: $(STAMP) $(PROTOS)
 	@$(BIN)/python protos/generate.py
 
-run: $(STAMP) gen/zoo/descriptors.binpb  ## Start the cluster, publish the starter models, stream a chat answer and embed sentences (ONCE=1: then stop)
+run: $(STAMP) gen/zoo/descriptors.binpb  ## Start the cluster, publish the ready starter models and run each of them (ONCE=1: then stop)
 	@$(BIN)/python -m zoo_local.first_light $(if $(ONCE),--once)
 
 test: $(STAMP) gen/zoo/descriptors.binpb  ## Run every test against real SeaweedFS, Redis and Envoy
