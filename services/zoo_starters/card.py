@@ -61,11 +61,11 @@ def _results(trained: Trained, full_steps: int, measured: Sequence[Measured]) ->
         what = f"{each.metric} on {each.items:,} {each.on}"
         baseline = f"{each.baseline:.3f} ({each.baseline_name})"
         lines.append(f"| {what} | **{each.trained:.3f}** | {baseline} | {each.untrained:.3f} |")
+    threads = "one thread" if trained.threads == 1 else f"{trained.threads} threads"
     took = (
         f"{trained.parameters:,} parameters, trained from scratch: {plan.steps:,} steps of {plan.batch_size} items, "
         f"AdamW with a peak rate of {plan.peak_rate:g}, seed {plan.seed}. That took {trained.seconds:.0f} seconds "
-        f"({trained.cpu_seconds:.0f} of processor time) on {trained.threads} {'thread' if trained.threads == 1 else 'threads'}. The file training.json has the same for "
-        "programs."
+        f"({trained.cpu_seconds:.0f} of processor time) on {threads}. The file training.json has the same for programs."
     )
     lines += ["", fill(took, WIDTH)]
     return "\n".join(lines)
