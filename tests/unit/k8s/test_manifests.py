@@ -69,7 +69,8 @@ def of_weed() -> Program:
 def of_redis(url: str) -> Program:
     with redis.Redis.from_url(url) as server:
         directives = server.config_get("*")
-    return Program(flags=frozenset(f"--{name}" for name in directives), listens=("--port",))
+    # Which it takes and does not tell.
+    return Program(flags=frozenset(f"--{name}" for name in [*directives, "rename-command"]), listens=("--port",))
 
 
 @pytest.fixture(scope="module")
