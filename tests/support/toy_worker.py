@@ -22,7 +22,8 @@ from zoo_server.settings import ServerSettings
 from zoo_store.presence import LoadedModel, WorkerPresence, open_presence
 
 SERVICE = "zoo.inference.v1.InferenceService"
-RULES = {f"/{SERVICE}/{method}": Open.TO_AUTHENTICATED for method in ("Generate", "StreamGenerate", "Embed")}
+METHODS = pb.DESCRIPTOR.services_by_name["InferenceService"].methods_by_name
+RULES = {f"/{SERVICE}/{method}": Open.TO_AUTHENTICATED for method in METHODS}
 PACE_S = 0.02
 ANNOUNCE_S = 1.0
 

@@ -10,6 +10,7 @@ import pytest
 from support.tiny_models import reciting_gpt2
 from support.waiting import eventually
 from support.worker_process import WorkerProcess, worker_process
+from zoo_store.presence import WorkerPresence
 
 SPOKEN = "abcdefgh" * 120
 
@@ -31,7 +32,7 @@ async def test_a_published_version_streams_is_announced_and_outlives_sigterm(
     stream = aiter(calls.stream("acme/recites", text=">", max_tokens=960))
     said = (await anext(stream)).text
 
-    presence = await worker.announced()
+    presence = await eventually(lambda: loaded(worker))
     assert presence is not None
     assert not presence.draining
     assert [(model.reference, model.task) for model in presence.models] == [("acme/recites@1", "text-generation")]
@@ -42,6 +43,12 @@ async def test_a_published_version_streams_is_announced_and_outlives_sigterm(
     assert messages[-1].finish.manifest_digest == version.manifest_digest
 
     await eventually(lambda: gone(worker))
+
+
+async def loaded(worker: WorkerProcess) -> WorkerPresence | None:
+    """What it announces once no model is on its way: what it says meanwhile may still be there for a moment."""
+    presence = await worker.announced()
+    return presence if presence and not any(model.loading for model in presence.models) else None
 
 
 async def gone(worker: WorkerProcess) -> bool:
