@@ -15,16 +15,19 @@ from modelzoo.convert import gguf, torchvision
 from modelzoo.convert.card import Origin
 from modelzoo.convert.hub import HUB_URL, Hub, fetch_model
 from modelzoo.convert.huggingface import assemble
+from modelzoo.convert.labels import read_labels
 from modelzoo.convert.published import TORCHVISION_URL, fetch_torchvision
 from modelzoo.errors import InvalidArgument
 
 __all__ = ["find_directory", "from_directory", "from_gguf", "from_hub", "from_torchvision"]
 
+_ASSUMED = "Its 1,000 classes were assumed to be ImageNet's, in ImageNet's order."
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[\w.-]+)?", re.ASCII)
 
 
-def from_torchvision(arch: str, file: str | None, folder: Path) -> Made:
-    """The state dict in `file`, or the published one of `arch`."""
+def from_torchvision(arch: str, file: str | None, labels: Path | None, folder: Path) -> Made:
+    """The state dict in `file`, or the published one of `arch`; `labels` is a file with the names of the classes."""
+    names = None if labels is None else read_labels(labels)
     if file is not None:
         checkpoint, fetched = Path(file), ""
     else:
@@ -33,10 +36,15 @@ def from_torchvision(arch: str, file: str | None, folder: Path) -> Made:
             checkpoint = fetch_torchvision(arch, cache_folder("downloads/torchvision"), progress, base_url=base_url)
         fetched = f"{base_url.rstrip('/')}/"
     note(f"converting {checkpoint.name}")
-    torchvision.convert(arch, checkpoint, folder)
+    origin = torchvision.convert(arch, checkpoint, folder, names)
     how = "Converted from torchvision's state dict: renamed tensors, unchanged values."
     if fetched:
         how += " torchvision's code is under BSD-3-Clause; its weights may have terms of the data behind them."
+    elif origin == "imagenet":
+        how += f" {_ASSUMED}"
+        note(f"{_ASSUMED} --labels FILE names them otherwise.")
+    elif origin == "numbers":
+        note("nobody named the classes, so that they are LABEL_0, LABEL_1 and so on; --labels FILE names them")
     return Made(Origin(arch, f"{fetched}{checkpoint.name} sha256:{_sha256(checkpoint)}", how))
 
 

@@ -4,7 +4,7 @@ import errno
 import shutil
 import tempfile
 from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -15,7 +15,7 @@ from modelzoo.command.session import open_client
 from modelzoo.command.terminal import answer, line, note, size_text
 from modelzoo.config import cache_config
 from modelzoo.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
-from modelzoo.reference import parse
+from modelzoo.reference import Reference, parse
 
 if TYPE_CHECKING:
     from modelzoo.client import Client
@@ -72,7 +72,7 @@ def run_import(target: Target, make: Callable[[Path], Made]) -> None:
         stack.enter_context(_full_disk_told())
         client = None if target.dry_run else stack.enter_context(open_client())
         if client is not None:
-            _refuse_closed_zoo(client, reference.model)
+            _refuse_closed_zoo(client, reference, target)
         folder = stack.enter_context(_working_folder())
         made = make(folder)
         summary = _check(target, made, folder)
@@ -185,7 +185,12 @@ def _refuse_used_directory(keep: Path | None) -> None:
         raise InvalidArgument("LOCAL_PATH_INVALID", f"{str(keep)!a} is there already; name a new directory to keep.")
 
 
-def _refuse_closed_zoo(client: "Client", model: str) -> None:
-    """Before minutes of fetching: that the zoo answers, and takes the key."""
-    with suppress(NotFound):
-        client.model(model)
+def _refuse_closed_zoo(client: "Client", reference: Reference, target: Target) -> None:
+    """Before minutes of fetching: that the zoo answers, takes the key, and has the namespace or may make it."""
+    try:
+        client.model(reference.model)
+    except NotFound as error:
+        names = {namespace.name.casefold() for namespace in client.namespaces()}
+        if not target.create_namespace and reference.namespace.casefold() not in names:
+            message = f"There is no namespace '{reference.namespace}' that you may see; --create-namespace makes it."
+            raise NotFound("NAMESPACE_NOT_FOUND", message) from error

@@ -30,6 +30,13 @@ KeepOption = Annotated[
     Path | None, typer.Option("--keep", metavar="DIR", help="Leave the converted model in this new directory too.")
 ]
 
+LabelsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--labels", metavar="FILE", help="The names of the classes: a text, one a line in the order of the outputs."
+    ),
+]
+
 
 def register(root: typer.Typer) -> None:
     """Add `import` to the command."""
@@ -47,11 +54,14 @@ def import_torchvision(
     ],
     file: Annotated[
         str | None,
-        typer.Argument(metavar="[FILE]", help="A state dict (.pth); torchvision's published weights otherwise."),
+        typer.Argument(
+            metavar="[FILE]", help="A state dict (.pth, .safetensors); torchvision's published weights otherwise."
+        ),
     ] = None,
     name: Annotated[
         str | None, typer.Argument(metavar="[NAMESPACE/NAME]", help="The model; zoo/ARCH otherwise.")
     ] = None,
+    labels: LabelsOption = None,
     alias: AliasOption = None,
     licence: LicenceOption = None,
     create_namespace: NamespaceOption = False,
@@ -68,9 +78,11 @@ def import_torchvision(
     # Here, so that `zoo --help` does not wait for grpc.
     from modelzoo.command.import_sources import from_torchvision
     from modelzoo.command.importing import Target, run_import
+    from modelzoo.convert.torchvision import check_arch
 
+    check_arch(arch)
     target = Target(name or f"zoo/{arch}", alias, licence, create_namespace, dry_run, keep)
-    run_import(target, lambda folder: from_torchvision(arch, file, folder))
+    run_import(target, lambda folder: from_torchvision(arch, file, labels, folder))
 
 
 @app.command("hf")

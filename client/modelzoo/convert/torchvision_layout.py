@@ -55,6 +55,9 @@ def check_entries(arch: str, layout: Layout, shapes: Shapes) -> None:
     if not (missing or unexpected or mismatched):
         return
     wrong = [f"{name!a} is {list(shapes[name])}, not {list(layout.entries[name].shape)}" for name in mismatched]
+    is_kin = re.search(rf"\b{re.escape(arch)}\d*\b", layout.described, re.IGNORECASE)
+    looks = f"entries look like {layout.described}"
+    said = f"The {looks}, but do not fit it." if is_kin else f"This is no state dict of {arch}; its {looks}."
     parts = [
         _listed("missing", list(map(ascii, missing))),
         _listed("unexpected", list(map(ascii, unexpected))),
@@ -62,7 +65,7 @@ def check_entries(arch: str, layout: Layout, shapes: Shapes) -> None:
     ]
     raise InvalidArgument(
         "STATE_DICT_MISMATCH",
-        f"This is no state dict of {arch}; its entries look like {layout.described}. {' '.join(filter(None, parts))}",
+        f"{said} {' '.join(filter(None, parts))}",
         metadata={
             "missing": str(len(missing)),
             "unexpected": str(len(unexpected)),

@@ -6,6 +6,7 @@ confinement.py says, and writes the state dict to TARGET as safetensors.
 
 import io
 import os
+import re
 import sys
 from collections.abc import Mapping
 from pickle import UnpicklingError
@@ -18,10 +19,12 @@ from modelzoo.errors import InvalidArgument
 if TYPE_CHECKING:
     import torch
 
-__all__ = ["main", "unpickle"]
+__all__ = ["main", "plain_names", "unpickle"]
 
+INNER = ("state_dict", "model")  # a training checkpoint's state dict, the second in torchvision's own scripts
 PREFIX = "module."  # what torch's DataParallel puts before every name
 WHY_MAX = 300
+JARGON = "WeightsUnpickler error: "
 NO_MEMORY = "can't allocate memory"  # of torch's allocator, a RuntimeError
 
 
@@ -56,12 +59,11 @@ def _prepare_torch() -> None:
 def _convert(checkpoint: str, target: str) -> dict[str, str]:
     shown = ascii(os.path.basename(checkpoint))
     try:
-        _write(_plain_names(_state_dict(unpickle(checkpoint))), target)
+        _write(plain_names(_state_dict(unpickle(checkpoint))), target)
     except UnpicklingError as error:
         raise InvalidArgument(
             "PICKLE_REFUSED",
-            f"{shown} was not loaded and nothing in it was run, as it holds more than tensors: {_cause(error)}. "
-            "Take the weights from a source you trust, as a plain state dict or as safetensors.",
+            f"{shown} was not loaded and nothing in it was run, as it holds more than tensors: {_refused(error)}",
             metadata={"path": checkpoint},
         ) from error
     except InvalidArgument:
@@ -75,13 +77,13 @@ def _convert(checkpoint: str, target: str) -> dict[str, str]:
 
 
 def _state_dict(content: object) -> "dict[str, torch.Tensor]":
-    """The names and tensors of a state dict, or of the one that a training checkpoint holds as `state_dict`."""
+    """The names and tensors of a state dict, or of the one that a training checkpoint holds."""
     import torch
 
     entries = _mapping(content)
-    inner = entries.get("state_dict")
+    inner = next((entries[name] for name in INNER if isinstance(entries.get(name), Mapping)), entries)
     tensors: dict[str, torch.Tensor] = {}
-    for name, value in (_mapping(cast(object, inner)) if isinstance(inner, Mapping) else entries).items():
+    for name, value in _mapping(inner).items():
         shown = ascii(str(name)[:120])
         if not isinstance(name, str) or not isinstance(value, torch.Tensor):
             raise ValueError(f"its entry {shown} is a {type(value).__name__}, not a tensor")
@@ -97,7 +99,8 @@ def _mapping(content: object) -> Mapping[object, object]:
     return cast(Mapping[object, object], content)
 
 
-def _plain_names(tensors: "dict[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
+def plain_names(tensors: "dict[str, torch.Tensor]") -> "dict[str, torch.Tensor]":
+    """The same tensors without the prefix `module.`, if all names have it."""
     if all(name.startswith(PREFIX) for name in tensors):
         return {name.removeprefix(PREFIX): tensor for name, tensor in tensors.items()}
     return tensors
@@ -123,11 +126,22 @@ def _write(tensors: "dict[str, torch.Tensor]", target: str) -> None:
     cast(Any, files).save_file(kept, target, metadata={**tied, "format": "pt"})
 
 
+def _refused(error: UnpicklingError) -> str:
+    """What the pickle asked for, and how its owner gets at the weights."""
+    named = re.search(r"GLOBAL ([\w.]+)", str(error))
+    asked = f"it names {named[1][:WHY_MAX]}, which is code" if named else _cause(error)
+    # torchvision's training scripts keep their command line beside the weights.
+    is_training = named is not None and named[1] == "argparse.Namespace"
+    weights = 'checkpoint["model"]' if is_training else "model.state_dict()"
+    return f"{asked}. If it is yours, save it again with `torch.save({weights}, path)`."
+
+
 def _cause(error: Exception) -> str:
     """The part of an error that says what is wrong with the file; torch goes on with advice to load it unsafely."""
     lines = [line.strip() for line in str(error).splitlines() if line.strip()]
-    telling = [line for line in lines if "GLOBAL" in line or "unsupported" in line.lower()]
-    return (telling or lines or [type(error).__name__])[0].split(". ")[0][:WHY_MAX].rstrip(".")
+    telling = [line for line in lines if "unsupported" in line.lower() or line.startswith(JARGON)]
+    cause = (telling or lines or [type(error).__name__])[0].removeprefix(JARGON)
+    return cause.split(". ")[0][:WHY_MAX].rstrip(".")
 
 
 def _unsupported(shown: str, why: str) -> InvalidArgument:

@@ -1,5 +1,6 @@
 """Checkpoints are unpickled in a process that runs nothing they ask for."""
 
+import argparse
 import os
 import pickle
 import subprocess
@@ -164,3 +165,27 @@ def test_a_file_that_breaks_off_is_unsupported(tmp_path: Path) -> None:
     with pytest.raises(InvalidArgument) as caught:
         read_to_safetensors(tmp_path / "part.pth", tmp_path / "out.safetensors")
     assert caught.value.reason == "CHECKPOINT_UNSUPPORTED"
+
+
+@pytest.mark.parametrize(
+    ("content", "named", "advice"),
+    [
+        (torch.nn.Linear(2, 2), "torch.nn.modules.linear.Linear", "torch.save(model.state_dict(), path)"),
+        (
+            {"model": {"w": torch.zeros(2)}, "args": argparse.Namespace(lr=0.1)},
+            "argparse.Namespace",
+            'torch.save(checkpoint["model"], path)',
+        ),
+    ],
+    ids=["module", "training script"],
+)
+def test_a_refused_pickle_says_what_it_names_and_how_to_save_it_again(
+    content: object, named: str, advice: str, tmp_path: Path
+) -> None:
+    torch.save(content, tmp_path / "whole.pth")
+    with pytest.raises(InvalidArgument) as caught:
+        read_to_safetensors(tmp_path / "whole.pth", tmp_path / "out.safetensors")
+    assert caught.value.reason == "PICKLE_REFUSED"
+    assert f"it names {named}, which is code" in caught.value.message
+    assert advice in caught.value.message
+    assert "WeightsUnpickler" not in caught.value.message

@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import save_file
 
+from modelzoo.convert.labels import read_labels
 from modelzoo.convert.torchvision import convert
 from modelzoo.errors import InvalidArgument, ZooError
 from modelzoo.loading import load_directory, load_processor_directory
@@ -151,3 +153,85 @@ def test_quantised_weights_are_unsupported(tmp_path: Path) -> None:
     state = known_state(SMALL)
     state["fc.weight"] = state["fc.weight"].to(torch.int8)
     assert refusal("resnet6", state, tmp_path).reason == "CHECKPOINT_UNSUPPORTED"
+
+
+def labels_of(folder: Path) -> dict[str, str]:
+    return json.loads((folder / "config.json").read_text())["id2label"]
+
+
+def test_classes_are_called_as_the_labels_say_in_their_order(tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_text("zebra\nant\n\u00e9lan\nd\ne\nf\ng\n", encoding="utf-8")
+    torch.save(known_state(SMALL), tmp_path / "weights.pth")
+    (tmp_path / "new").mkdir()
+    origin = convert("resnet6", tmp_path / "weights.pth", tmp_path / "new", read_labels(tmp_path / "labels.txt"))
+    assert (origin, list(labels_of(tmp_path / "new").values())) == ("given", ["zebra", "ant", "\u00e9lan", *"defg"])
+
+
+@pytest.mark.parametrize(
+    ("classes", "origin", "last"), [(7, "numbers", "LABEL_6"), (1000, "imagenet", "toilet tissue")]
+)
+def test_without_labels_it_is_said_whose_names_the_classes_got(
+    classes: int, origin: str, last: str, tmp_path: Path
+) -> None:
+    torch.save(known_state(resnet_shapes("basic", (1,), width=4, classes=classes)), tmp_path / "weights.pth")
+    assert convert("resnet4", tmp_path / "weights.pth", tmp_path) == origin
+    assert labels_of(tmp_path)[str(classes - 1)] == last
+
+
+def test_too_few_labels_are_refused_with_both_numbers(tmp_path: Path) -> None:
+    torch.save(known_state(SMALL), tmp_path / "weights.pth")
+    with pytest.raises(InvalidArgument, match=r"2 labels.* 7 classes") as caught:
+        convert("resnet6", tmp_path / "weights.pth", tmp_path, ["cat", "dog"])
+    assert caught.value.reason == "FIELD_INVALID"
+    assert not (tmp_path / "config.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [(b"cat\n\ndog\n", "Line 2"), (b"cat\ndog\ncat \n", "lines 1 and 3"), (b"", "empty"), (b"\xff\n", "UTF-8")],
+    ids=["blank", "twice", "empty", "no text"],
+)
+def test_labels_that_cannot_be_told_apart_are_refused(text: bytes, said: str, tmp_path: Path) -> None:
+    (tmp_path / "labels.txt").write_bytes(text)
+    with pytest.raises(InvalidArgument, match=said) as caught:
+        read_labels(tmp_path / "labels.txt")
+    assert caught.value.reason == "FIELD_INVALID"
+
+
+@pytest.mark.parametrize(("name", "prefix"), [("w.safetensors", ""), ("w.pth", ""), ("w.safetensors", "module.")])
+def test_safetensors_are_taken_whatever_they_are_called(name: str, prefix: str, tmp_path: Path) -> None:
+    state = known_state(SMALL)
+    save_file({prefix + entry: tensor for entry, tensor in state.items()}, tmp_path / name)
+    (tmp_path / "new").mkdir()
+    convert("resnet6", tmp_path / name, tmp_path / "new")
+    pictures = known_input(64)
+    with torch.no_grad():
+        logits = load_directory(tmp_path / "new")(pictures).logits
+    assert relative_error(logits, resnet_logits(state, pictures)) < ERROR_MAX
+
+
+def test_safetensors_that_break_off_are_refused(tmp_path: Path) -> None:
+    save_file(known_state(SMALL), tmp_path / "whole")
+    (tmp_path / "part.safetensors").write_bytes((tmp_path / "whole").read_bytes()[:-1])
+    with pytest.raises(InvalidArgument) as caught:
+        convert("resnet6", tmp_path / "part.safetensors", tmp_path)
+    assert caught.value.reason == "SAFETENSORS_INVALID"
+
+
+def test_a_checkpoint_of_torchvisions_training_scripts_is_taken(tmp_path: Path) -> None:
+    content = {"model": known_state(SMALL), "optimizer": {"state": {}}, "lr_scheduler": {"last_epoch": 3}, "epoch": 3}
+    assert len(labels_of(converted("resnet6", content, tmp_path))) == 7
+
+
+def test_a_resnet_without_an_entry_is_not_said_to_be_none(tmp_path: Path) -> None:
+    state = known_state(SMALL)
+    del state["fc.bias"]
+    message = refusal("resnet6", state, tmp_path).message
+    assert "1 missing: 'fc.bias'" in message
+    assert "no state dict of" not in message
+
+
+def test_an_unknown_architecture_is_refused_before_the_file_is_looked_at(tmp_path: Path) -> None:
+    with pytest.raises(InvalidArgument, match=r"vgg16.*alexnet, resnet18, resnet34") as caught:
+        convert("vgg16", tmp_path / "none.pth", tmp_path)
+    assert caught.value.reason == "CHECKPOINT_UNSUPPORTED"
