@@ -91,6 +91,14 @@ def test_state_dict_of_torchvision_is_published(cluster: Cluster, zoo_import: Ru
         assert "torchvision" in zoo.model(f"{SPACE}/resnet").card
 
 
+def test_a_namespace_that_is_missing_is_told_before_anything_is_converted(zoo_import: Run, tmp_path: Path):
+    (tmp_path / "mine.pth").write_bytes(b"never looked at")
+    done = zoo_import("torchvision", "resnet18", "mine.pth", "nowhere/resnet", rc=3)
+    assert "NAMESPACE_NOT_FOUND" in done.stderr
+    assert "--create-namespace" in done.stderr
+    assert "converting" not in done.stderr
+
+
 @pytest.mark.parametrize("form", ["hf", "torchvision"])
 def test_malicious_checkpoint_runs_nothing_and_is_not_published(
     cluster: Cluster, zoo_import: Run, tmp_path: Path, form: str
