@@ -1,5 +1,6 @@
 """Running models: the half of a client that workers answer."""
 
+import itertools
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, Unpack
@@ -10,6 +11,7 @@ from modelzoo import records, wire
 from modelzoo.calls import building, translated
 from modelzoo.generation import Generation, GenerationOptions, Prompt, generation_input
 from modelzoo.inputs import AudioInput, ImageInput, audio_bytes, image_bytes
+from modelzoo.naming import naming_the_input
 from modelzoo.reference import parse
 from zoo.inference.v1 import inference_service_pb2 as pb
 from zoo.inference.v1 import inference_service_pb2_grpc as rpc
@@ -175,15 +177,16 @@ class Inference:
         """What a method of this client answers for each input, in order: `zoo.map(zoo.classify_image, ref, paths)`.
 
         Eight calls go on at once, so that the worker can compute them together. The first error in the order of the
-        inputs is raised, and what had not begun is left.
+        inputs is raised, with a note that names the input, and what had not begun is left.
         """
 
-        def call(given: T) -> R:
-            return method(ref, given, *args, **options)
+        def call(position: int, given: T) -> R:
+            with naming_the_input(position, given):
+                return method(ref, given, *args, **options)
 
         pool = ThreadPoolExecutor(CONCURRENT_CALLS, thread_name_prefix="zoo-map")
         try:
-            return list(pool.map(call, inputs))
+            return list(pool.map(call, itertools.count(), inputs))
         finally:
             # Without waiting, which would hold up a Ctrl-C: calls under way end when the client is closed.
             pool.shutdown(wait=False, cancel_futures=True)

@@ -1,14 +1,16 @@
 """`modelzoo.pipeline`: a model's task on this machine, by the code that the workers run; needs the extra `torch`."""
 
+import inspect
 import itertools
 import os
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from modelzoo.errors import InvalidArgument
 from modelzoo.inputs import AudioInput, ImageInput, audio_bytes, image_bytes
+from modelzoo.naming import naming_the_input
 from modelzoo.ready import pulled
 from modelzoo.reference import parse
 from modelzoo.tasks.task import Task
@@ -27,11 +29,12 @@ if TYPE_CHECKING:
     from modelzoo.tasks.results import Detected, LabelScore, Transcript
     from modelzoo.tasks.text_classification import TextClassifier
     from modelzoo.tasks.text_generation import TextGenerator
-    from modelzoo.tasks.transcription import Transcriber
+    from modelzoo.tasks.transcription import Heard, Transcriber
 
 __all__ = ["Pipeline", "pipeline"]
 
 T = TypeVar("T")
+Prepared = TypeVar("Prepared")
 R = TypeVar("R")
 
 BATCH = 8  # inputs that are prepared and computed together
@@ -55,8 +58,8 @@ class Pipeline:
       most probable token each time.
 
     Pictures and sounds are what `modelzoo.inference.Inference` takes; their boxes and times mean the same. Raises what
-    a worker would answer: IMAGE_INVALID, AUDIO_INVALID, CONTEXT_EXCEEDED and the like. Several threads may call it; one
-    of them computes at a time.
+    a worker would answer: IMAGE_INVALID, AUDIO_INVALID, CONTEXT_EXCEEDED and the like, with a note that names the
+    input; TypeError for an option that the task lacks. Several threads may call it; one of them computes at a time.
     """
 
     def __init__(self, model: "TaskModel", reference: str) -> None:
@@ -67,11 +70,19 @@ class Pipeline:
         self._computing = threading.Lock()
 
     def __call__(self, inputs: Any, **options: Any) -> Any:
+        self._check_options(options)
         many = isinstance(inputs, list | tuple)
         given = list(cast("Sequence[Any]", inputs)) if many else [inputs]
         with self._computing:
             results = self._run(self._model, given, **options)
         return results if many else results[0]
+
+    def _check_options(self, options: Collection[str]) -> None:
+        parameters = inspect.signature(self._run).parameters.values()
+        known = [each.name for each in parameters if each.kind is each.KEYWORD_ONLY]
+        for name in options:
+            if name not in known:
+                raise TypeError(f"{name} is no option of {self.task}, which takes {', '.join(known) or 'none'}.")
 
     def __repr__(self) -> str:
         return f"Pipeline({self.reference!r}, task={self.task!r})"
@@ -112,7 +123,7 @@ def _directory(ref: str | os.PathLike[str]) -> Path | None:
 def _embed(model: "TextEncoder", texts: Sequence[str]) -> "NDArray[numpy.float32]":
     import numpy
 
-    rows = _in_batches(texts, lambda some: model.compute([_tokens(model, text) for text in some]))
+    rows = _in_batches(texts, lambda text: _tokens(model, text), model.compute)
     return numpy.array(rows, dtype=numpy.float32)
 
 
@@ -120,7 +131,7 @@ def _classify_texts(
     model: "TextClassifier", texts: Sequence[str], *, top_k: int = TOP_K_DEFAULT
 ) -> "list[tuple[LabelScore, ...]]":
     _check_top_k(top_k)
-    rows = _in_batches(texts, lambda some: model.compute([_tokens(model, text) for text in some]))
+    rows = _in_batches(texts, lambda text: _tokens(model, text), model.compute)
     return [model.labels.rank(row, top_k) for row in rows]
 
 
@@ -128,7 +139,7 @@ def _classify_images(
     model: "ImageClassifier", images: Sequence[ImageInput], *, top_k: int = TOP_K_DEFAULT
 ) -> "list[tuple[LabelScore, ...]]":
     _check_top_k(top_k)
-    rows = _in_batches(images, lambda some: model.compute([model.prepare(_picture(image)) for image in some]))
+    rows = _in_batches(images, lambda image: model.prepare(_picture(image)), model.compute)
     return [model.labels.rank(row, top_k) for row in rows]
 
 
@@ -139,7 +150,7 @@ def _detect_objects(
     threshold: float = THRESHOLD_DEFAULT,
     max_detections: int = DETECTIONS_DEFAULT,
 ) -> "list[Detected]":
-    found = _in_batches(images, lambda some: model.compute([model.prepare(_picture(image)) for image in some]))
+    found = _in_batches(images, lambda image: model.prepare(_picture(image)), model.compute)
     return [each.best(threshold, max_detections) for each in found]
 
 
@@ -148,17 +159,17 @@ def _transcribe(
 ) -> "list[Transcript]":
     from modelzoo.tasks.transcription import joined
 
-    def some(batch: Sequence[AudioInput]) -> "list[Transcript]":
-        heard = [model.prepare(_samples(sound, rate_hz), language) for sound in batch]
+    def compute(heard: "Sequence[Sequence[Heard]]") -> "list[Transcript]":
         # Windows of all sounds together: a short sound is a single one.
-        said = iter(_in_batches([window for windows in heard for window in windows], model.compute))
-        return [joined(list(itertools.islice(said, len(windows)))) for windows in heard]
+        windows = [window for sound in heard for window in sound]
+        said = itertools.chain.from_iterable(model.compute(batch) for batch in _batches(windows))
+        return [joined(list(itertools.islice(said, len(sound)))) for sound in heard]
 
-    return _in_batches(sounds, some)
+    return _in_batches(sounds, lambda sound: model.prepare(_samples(sound, rate_hz), language), compute)
 
 
 def _generate(model: "TextGenerator", texts: Sequence[str], *, max_tokens: int | None = None) -> list[str]:
-    return model.compute([model.prepare(_text(text), max_tokens) for text in texts])
+    return model.compute(_prepared(enumerate(texts), lambda text: model.prepare(_text(text), max_tokens)))
 
 
 _RUN: dict[Task, Callable[..., Any]] = {
@@ -171,9 +182,24 @@ _RUN: dict[Task, Callable[..., Any]] = {
 }
 
 
-def _in_batches(inputs: Sequence[T], run: Callable[[Sequence[T]], Sequence[R]]) -> list[R]:
-    """What `run` makes of all inputs, given BATCH of them at a time."""
-    return [result for start in range(0, len(inputs), BATCH) for result in run(inputs[start : start + BATCH])]
+def _in_batches(
+    inputs: Sequence[T], prepare: Callable[[T], Prepared], compute: Callable[[list[Prepared]], Sequence[R]]
+) -> list[R]:
+    """What `compute` makes of all inputs, BATCH of them at a time."""
+    numbered = list(enumerate(inputs))
+    return [result for batch in _batches(numbered) for result in compute(_prepared(batch, prepare))]
+
+
+def _batches(items: Sequence[T]) -> Iterator[Sequence[T]]:
+    return (items[start : start + BATCH] for start in range(0, len(items), BATCH))
+
+
+def _prepared(numbered: Iterable[tuple[int, T]], prepare: Callable[[T], Prepared]) -> list[Prepared]:
+    prepared: list[Prepared] = []
+    for position, given in numbered:
+        with naming_the_input(position, given):
+            prepared.append(prepare(given))
+    return prepared
 
 
 def _picture(image: ImageInput) -> "Image":

@@ -79,6 +79,19 @@ def test_pictures_have_the_same_labels_by_every_way(cluster: Cluster, zoo: Clien
         assert scores(result["labels"]) == scores(by_client.labels) == scores(by_pipeline)
 
 
+def test_file_that_is_no_picture_is_named_beside_the_others_labels(cluster: Cluster, zoo: Client, folder: Path):
+    (folder / "fake.jpg").write_text("<html>not found</html>")
+    argv = [ZOO, "run", f"{NAMESPACE}/pictures", "0.png", "fake.jpg", "1.png", "--json"]
+    done = subprocess.run(
+        argv, env=cluster.environment(), cwd=folder, capture_output=True, text=True, timeout=120, check=False
+    )
+    first, fake, second = json.loads(done.stdout)["results"]
+    assert (done.returncode, fake["error"]["reason"]) == (6, "IMAGE_INVALID")
+    assert fake["error"]["message"].startswith("fake.jpg: ")
+    assert first["labels"]
+    assert second["labels"]
+
+
 def test_objects_are_found_and_drawn(cluster: Cluster, zoo: Client, folder: Path):
     [result] = run(cluster, folder, "scenes", "0.png", "--threshold", "0", "--out", "boxes.png")
     here = modelzoo.pipeline(f"{NAMESPACE}/scenes", client=zoo)(folder / "0.png", threshold=0.0)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from modelzoo.records import Box, Detection, LabelScore
 
-__all__ = ["check_format", "draw_detections", "write_drawing"]
+__all__ = ["check_format", "draw_detections", "enlargement", "write_drawing"]
 
 Colour = tuple[int, int, int]
 
@@ -58,6 +58,11 @@ def write_drawing(source: Path | bytes, detections: "Sequence[Detection]", targe
         raise _unwritable(target, error.strerror or "the disk refuses") from error
 
 
+def enlargement(width: int, height: int) -> int:
+    """How many times larger a picture of this size is drawn."""
+    return max(1, math.ceil(EDGE_MIN / max(width, height)))
+
+
 def draw_detections(image: "Image", detections: "Sequence[Detection]") -> "Image":
     """A copy with each box in its label's colour, between black lines, and the label on that colour at its corner.
 
@@ -66,7 +71,7 @@ def draw_detections(image: "Image", detections: "Sequence[Detection]") -> "Image
     """
     from PIL import ImageDraw, ImageFont
 
-    scale = max(1, math.ceil(EDGE_MIN / max(image.size)))
+    scale = enlargement(*image.size)
     drawn = image.resize((image.width * scale, image.height * scale))
     line_pixels = max(LINE_PIXELS_MIN, min(drawn.size) // LINES_PER_EDGE)
     font = ImageFont.load_default(line_pixels)

@@ -181,8 +181,15 @@ def test_bad_input_has_the_reason_that_a_worker_gives(
 
 
 def test_option_of_another_task_is_no_argument(pipes: dict[str, Pipeline]):
-    with pytest.raises(TypeError, match="threshold"):
+    with pytest.raises(TypeError, match="threshold is no option of text-classification, which takes top_k"):
         pipes["texts"]("a cat", threshold=0.5)
+
+
+def test_error_of_one_of_many_says_which(pipes: dict[str, Pipeline], tmp_path: Path):
+    (tmp_path / "fake.jpg").write_bytes(b"<html>")
+    with pytest.raises(ZooError) as caught:
+        pipes["pictures"]([*[picture()] * 9, tmp_path / "fake.jpg", picture()])
+    assert caught.value.__notes__ == [f"Input 9 ({str(tmp_path / 'fake.jpg')!r})."]
 
 
 def test_reference_is_pulled_and_named_by_its_version(client: Client, tmp_path: Path):

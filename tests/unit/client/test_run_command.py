@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 from typer.testing import Result
 
+from modelzoo.errors import FailedPrecondition
 from modelzoo.wav import encode_wav
 from support.fake_workers import FINISH, FakeInference
 from support.published import model_of
@@ -118,6 +119,58 @@ def test_picture_comes_from_standard_input(run: Zoo, picture: Path, inference: F
     assert inference.seen[0].image == picture.read_bytes()
 
 
+@pytest.mark.parametrize("name", ["vision", "yolos", "whisper"])
+def test_bad_file_among_several_is_named_and_the_others_are_answered(
+    run: Zoo, picture: Path, sound: Path, tmp_path: Path, name: str
+):
+    good, bad = sound if name == "whisper" else picture, tmp_path / "fake.bin"
+    bad.write_bytes(b"")
+    result = run(name, good, bad, good)
+    assert result.stdout == run(name, good, good).stdout
+    assert result.stderr.splitlines()[0].startswith(f"error: {bad}: ")
+    assert (result.exit_code, result.stderr.splitlines()[-1]) == (6, "reason: INPUT_EMPTY")
+    results = json.loads(run(name, good, bad, good, "--json").stdout)["results"]
+    assert ["error" in each for each in results] == [False, True, False]
+    assert (results[1]["input"], results[1]["error"]["code"]) == (str(bad), "INVALID_ARGUMENT")
+    assert results[1]["error"]["message"].startswith(f"{bad}: ")
+
+
+def test_single_bad_file_is_named_and_nothing_is_answered(run: Zoo, tmp_path: Path):
+    (tmp_path / "fake.jpg").write_bytes(b"")
+    code, reason, message = refusal(run("vision", tmp_path / "fake.jpg"))
+    assert (code, reason) == (6, "INPUT_EMPTY")
+    assert message.startswith(f"{tmp_path / 'fake.jpg'}: ")
+
+
+def test_what_every_input_would_meet_is_told_once(run: Zoo, picture: Path, inference: FakeInference):
+    inference.failing = FailedPrecondition("TASK_MISMATCH", "it does something else")
+    result = run("vision", *[picture] * 20)
+    assert (result.exit_code, result.stdout, result.stderr.count("error:")) == (6, "", 1)
+    assert str(picture) not in result.stderr
+    assert len(inference.seen) < 20
+
+
+@pytest.mark.parametrize(("name", "says"), [("vision", "samples/*.jpg"), ("whisper", "samples/*.wav")])
+def test_folder_is_told_to_be_one(run: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, says: str):
+    (tmp_path / "samples").mkdir()
+    monkeypatch.chdir(tmp_path)
+    code, reason, message = refusal(run(name, "samples"))
+    assert (code, reason) == (6, "LOCAL_PATH_INVALID")
+    assert "'samples' is a folder" in message
+    assert says in message
+
+
+@pytest.mark.parametrize(
+    ("option", "given", "bound"),
+    [("--top-k", -1, "greater than or equal to 0"), ("--threshold", 1.5, "less than or equal to 1")],
+)
+def test_option_out_of_its_range_is_told_the_range(run: Zoo, picture: Path, option: str, given: float, bound: str):
+    result = run("vision", picture, option, given)
+    assert result.exit_code == 2
+    assert option in result.stderr
+    assert bound in result.stderr
+
+
 def test_terminal_shows_bars_as_long_as_labels_are_probable(run: Zoo, picture: Path):
     run("vision", picture)
     lines = [row for row in on_a_terminal("run", "team/vision", str(picture)).splitlines() if "%" in row]
@@ -140,11 +193,14 @@ def test_objects_are_listed_with_their_boxes(run: Zoo, picture: Path, inference:
     assert table[1].split()[1:] == ["0.750", "10,20", "60,50", "palace"]
     assert len(table) == 2
     inference.labels = ()
-    assert "nothing found in" in run("yolos", picture).stderr
+    nothing = run("yolos", picture)
+    assert nothing.stdout == ""
+    assert nothing.stderr == f"nothing found in {picture} at a score of 0.5 or more; lower --threshold\n"
 
 
 def test_boxes_are_drawn_where_they_are(run: Zoo, picture: Path, tmp_path: Path):
     out = tmp_path / "boxes.png"
+    assert "enlarged 5 times" in run("yolos", picture, "--out", out).stderr
     answered = json.loads(run("yolos", picture, "--out", out, "--threshold", 0.5, "--json").stdout)
     assert answered["results"][0]["out"] == str(out)
     drawn = numpy.asarray(Image.open(out).convert("RGB")).astype(int)
@@ -160,6 +216,16 @@ def test_drawings_of_several_pictures_go_to_a_folder(run: Zoo, picture: Path, tm
     (tmp_path / "b" / "street.jpg").write_bytes(picture.read_bytes())
     assert run("yolos", picture, tmp_path / "b" / "street.jpg", "--out", tmp_path / "out").exit_code == 0
     assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["street-2.png", "street.png"]
+
+
+def test_drawings_of_several_pictures_do_not_go_to_a_folder_called_like_a_file(
+    run: Zoo, picture: Path, tmp_path: Path, inference: FakeInference
+):
+    code, reason, message = refusal(run("yolos", picture, picture, "--out", tmp_path / "two.png"))
+    assert (code, reason) == (6, "LOCAL_PATH_INVALID")
+    assert "give a folder" in message
+    assert not (tmp_path / "two.png").exists()
+    assert not inference.seen
 
 
 @pytest.mark.parametrize("out", ["street.png", "boxes", "boxes.exe", "nowhere/boxes.png"])

@@ -97,6 +97,12 @@ def test_map_raises_the_first_error_and_leaves_what_had_not_begun(client: Client
     assert len(begun) < 20
 
 
+def test_error_of_map_says_which_input(client: Client, tmp_path: Path):
+    with pytest.raises(InvalidArgument) as caught:
+        client.map(client.classify_image, "team/m", [b"x", tmp_path / "nowhere", b"x"])
+    assert caught.value.__notes__ == [f"Input 1 ({str(tmp_path / 'nowhere')!r})."]
+
+
 def test_refusal_of_the_worker_comes_through(client: Client, inference: FakeInference):
     inference.failing = ResourceExhausted("QUEUE_FULL", "the queue is full", retry_after_s=2.0)
     with pytest.raises(ResourceExhausted) as caught:

@@ -75,27 +75,34 @@ def run(
     ],
     system: Annotated[str | None, typer.Option(help="Language models: instructions for the whole chat.")] = None,
     temperature: Annotated[
-        float | None, typer.Option(help="Language models: 0 to 2; 0 takes the most probable token.")
+        float | None, typer.Option(min=0, max=2, help="Language models: 0 to 2; 0 takes the most probable token.")
     ] = None,
     top_p: Annotated[
-        float | None, typer.Option(help="Language models: draw among the fewest tokens of this probability.")
+        float | None,
+        typer.Option(min=0, max=1, help="Language models: draw among the fewest tokens of this probability."),
     ] = None,
     top_k: Annotated[
         int | None,
-        typer.Option(help="Classifiers: show this many labels (5). Language models: draw among this many tokens."),
+        typer.Option(
+            min=0,
+            max=1_000_000,
+            help="Classifiers: show this many labels (5). Language models: draw among this many tokens.",
+        ),
     ] = None,
-    seed: Annotated[int | None, typer.Option(help="Language models: makes a draw repeatable.")] = None,
+    seed: Annotated[int | None, typer.Option(min=0, help="Language models: makes a draw repeatable.")] = None,
     stop: Annotated[
         list[str] | None, typer.Option(help="Language models: end before this text; may be repeated.")
     ] = None,
-    max_tokens: Annotated[int | None, typer.Option(help="Language models: most tokens to make.")] = None,
+    max_tokens: Annotated[
+        int | None, typer.Option(min=1, max=1_048_576, help="Language models: most tokens to make.")
+    ] = None,
     raw: Annotated[
         bool,
         typer.Option("--raw", help="Language models: continue the prompt as it stands, without a chat template."),
     ] = False,
     threshold: Annotated[
         float | None,
-        typer.Option(help="Detectors: 0 to 1 (0.5); objects of a lower score are left out."),
+        typer.Option(min=0, max=1, help="Detectors: 0 to 1 (0.5); objects of a lower score are left out."),
     ] = None,
     out: Annotated[
         Path | None,

@@ -1,43 +1,59 @@
 """Detectors: what is where in each picture, and the pictures with it drawn in."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from modelzoo.command.pictures import check_format, write_drawing
+from modelzoo.command.pictures import check_format, enlargement, write_drawing
+from modelzoo.command.run.each import answer_each, run_each
 from modelzoo.command.run.inputs import PICTURE, FileInput, read_files
 from modelzoo.command.run.options import RunOptions
-from modelzoo.command.terminal import answer, note, print_table
+from modelzoo.command.terminal import note, print_table
 
 if TYPE_CHECKING:
     from modelzoo.client import Client
+    from modelzoo.errors import ZooError
     from modelzoo.records import Box, Detections
 
 __all__ = ["detect", "plan_drawings"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Found:
+    detections: "Detections"
+    drawing: Path | None
 
 
 def detect(client: "Client", ref: str, inputs: Sequence[str], options: RunOptions) -> None:
     """A table of the objects; with `out`, also pictures."""
     files = read_files(ref, PICTURE, inputs)
     targets = [None] * len(files) if options.out is None else plan_drawings(options.out, files)
-    sources = [file.source for file in files]
-    found = client.map(client.detect_objects, ref, sources, threshold=options.threshold)
-    for file, target, each in zip(files, targets, found, strict=True):
-        if target is not None:
-            write_drawing(file.source, each.detections, target)
-            note(f"wrote {target}")
-    results = [
-        {
-            "input": file.name,
-            "detections": each.detections,
-            "width": each.width,
-            "height": each.height,
-            "computed": each.computed,
-            "out": target,
-        }
-        for file, target, each in zip(files, targets, found, strict=True)
-    ]
-    answer({"reference": ref, "results": results}, lambda: _print(files, found))
+    answers = run_each(client, client.detect_objects, ref, files, threshold=options.threshold)
+    found = [_drawn(file, each, target) for file, each, target in zip(files, answers, targets, strict=True)]
+    answer_each(ref, files, found, _fields, lambda good: _print(good, options.threshold))
+
+
+def _drawn(file: FileInput, found: "Detections | ZooError", target: Path | None) -> "_Found | ZooError":
+    from modelzoo.errors import ZooError
+
+    if isinstance(found, ZooError):
+        return found
+    if target is not None:
+        write_drawing(file.source, found.detections, target)
+        scale = enlargement(found.width, found.height)
+        note(f"wrote {target}" + (f", enlarged {scale} times; boxes are told in the input's pixels" * (scale > 1)))
+    return _Found(found, target)
+
+
+def _fields(found: _Found) -> dict[str, Any]:
+    return {
+        "detections": found.detections.detections,
+        "width": found.detections.width,
+        "height": found.detections.height,
+        "computed": found.detections.computed,
+        "out": found.drawing,
+    }
 
 
 def plan_drawings(out: Path, files: Sequence[FileInput]) -> list[Path]:
@@ -58,6 +74,8 @@ def plan_drawings(out: Path, files: Sequence[FileInput]) -> list[Path]:
 
 
 def _inside(folder: Path, files: Sequence[FileInput]) -> list[Path]:
+    if folder.suffix and not folder.is_dir():
+        raise _unwritable(folder, "several pictures need a folder, and this looks like a file: give a folder's name")
     try:
         folder.mkdir(exist_ok=True)
     except OSError as error:
@@ -71,18 +89,20 @@ def _inside(folder: Path, files: Sequence[FileInput]) -> list[Path]:
     return targets
 
 
-def _print(files: Sequence[FileInput], found: "Sequence[Detections]") -> None:
-    print_table(
-        ("INPUT", "SCORE", "BOX", "LABEL"),
-        [
-            (file.name, f"{detection.label.score:.3f}", _corners(detection.box), detection.label.label)
-            for file, each in zip(files, found, strict=True)
-            for detection in each.detections
-        ],
-    )
-    empty = [file.name for file, each in zip(files, found, strict=True) if not each.detections]
+def _print(found: "Sequence[tuple[FileInput, _Found]]", threshold: float | None) -> None:
+    from modelzoo.pipelines import THRESHOLD_DEFAULT
+
+    rows = [
+        (file.name, f"{detection.label.score:.3f}", _corners(detection.box), detection.label.label)
+        for file, each in found
+        for detection in each.detections.detections
+    ]
+    if rows:
+        print_table(("INPUT", "SCORE", "BOX", "LABEL"), rows)
+    empty = [file.name for file, each in found if not each.detections.detections]
     if empty:
-        note(f"nothing found in {', '.join(empty)}; a lower --threshold shows what is less certain")
+        least = THRESHOLD_DEFAULT if threshold is None else threshold
+        note(f"nothing found in {', '.join(empty)} at a score of {least:g} or more; lower --threshold")
 
 
 def _corners(box: "Box") -> str:

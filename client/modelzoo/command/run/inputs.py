@@ -17,19 +17,21 @@ START_BYTES = 1024
 
 @dataclass(frozen=True, slots=True)
 class Media:
-    """A kind of file: its name in a sentence, and what it may be."""
+    """A kind of file: its name in a sentence, what it may be, and a common ending."""
 
     name: str
     formats: str
     kinds: frozenset[Kind]
+    ending: str
 
 
 PICTURE = Media(
     "a picture",
     "PNG, JPEG, WebP, GIF, BMP or TIFF",
     frozenset({Kind.PNG, Kind.JPEG, Kind.WEBP, Kind.GIF, Kind.BMP, Kind.TIFF}),
+    ".jpg",
 )
-SOUND = Media("a sound", "WAV, FLAC, Ogg or MP3", frozenset({Kind.WAV, Kind.FLAC, Kind.OGG, Kind.MP3}))
+SOUND = Media("a sound", "WAV, FLAC, Ogg or MP3", frozenset({Kind.WAV, Kind.FLAC, Kind.OGG, Kind.MP3}), ".wav")
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,12 @@ def _file(ref: str, media: Media, given: str) -> FileInput:
         data = sys.stdin.buffer.read()
         found, source = kind_of(data[:START_BYTES]), data
     else:
+        if os.path.isdir(given):
+            raise InvalidArgument(
+                "LOCAL_PATH_INVALID",
+                f"{given!r} is a folder, and {ref} takes files: give {os.path.join(given, '*' + media.ending)}, "
+                "for example.",
+            )
         if not os.path.isfile(given):
             raise InvalidArgument(
                 "LOCAL_PATH_INVALID",

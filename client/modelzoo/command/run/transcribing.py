@@ -1,11 +1,12 @@
 """Speech: what was said, and when."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from modelzoo.command.run.each import answer_each, run_each
 from modelzoo.command.run.inputs import SOUND, FileInput, read_files
 from modelzoo.command.run.options import RunOptions
-from modelzoo.command.terminal import answer, line
+from modelzoo.command.terminal import line
 
 if TYPE_CHECKING:
     from modelzoo.client import Client
@@ -17,24 +18,24 @@ __all__ = ["transcribe"]
 def transcribe(client: "Client", ref: str, inputs: Sequence[str], options: RunOptions) -> None:
     """The transcript of each sound; with `verbose`, its parts with their times."""
     files = read_files(ref, SOUND, inputs)
-    found = client.map(client.transcribe, ref, [file.source for file in files], language=options.language or "")
-    results = [
-        {
-            "input": file.name,
-            "text": each.text,
-            "segments": each.segments,
-            "duration_s": each.duration_s,
-            "output_tokens": each.output_tokens,
-            "computed": each.computed,
-        }
-        for file, each in zip(files, found, strict=True)
-    ]
-    answer({"reference": ref, "results": results}, lambda: _print(files, found, verbose=options.verbose))
+    found = run_each(client, client.transcribe, ref, files, language=options.language or "")
+    named = len(files) > 1
+    answer_each(ref, files, found, _fields, lambda good: _print(good, named=named, verbose=options.verbose))
 
 
-def _print(files: Sequence[FileInput], found: "Sequence[Transcription]", *, verbose: bool) -> None:
-    for number, (file, each) in enumerate(zip(files, found, strict=True)):
-        if len(files) > 1:
+def _fields(found: "Transcription") -> dict[str, Any]:
+    return {
+        "text": found.text,
+        "segments": found.segments,
+        "duration_s": found.duration_s,
+        "output_tokens": found.output_tokens,
+        "computed": found.computed,
+    }
+
+
+def _print(found: "Sequence[tuple[FileInput, Transcription]]", *, named: bool, verbose: bool) -> None:
+    for number, (file, each) in enumerate(found):
+        if named:
             line(f"{chr(10) * bool(number)}{file.name}:")
         if verbose:
             for segment in each.segments:
