@@ -60,14 +60,30 @@ class Client(Inference):
 
     # Finding
 
-    def models(self, namespace: str = "") -> Iterator[records.Model]:
-        """The models that the caller may see, by name, asked for page by page; of one namespace, if given."""
+    def models(
+        self, namespace: str = "", *, query: str = "", filter: str = "", order_by: str = ""
+    ) -> Iterator[records.Model]:
+        """The models that the caller may see, asked for page by page: of one namespace, with all words of a query, of
+        those that fulfil a filter such as `task = text-generation AND tags:chat AND parameters < 1e9`.
+
+        `order_by` is a field, perhaps with ` desc` behind it; without it the most relevant come first where there is a
+        query, else all are in the order of their names. Raises FILTER_INVALID, QUERY_INVALID, ORDER_BY_INVALID.
+        """
 
         def fetch(token: str) -> tuple[Sequence[records.Model], str]:
-            page = self._catalog.ListModels(pb.ListModelsRequest(namespace=namespace, page_token=token))
+            request = pb.ListModelsRequest(
+                namespace=namespace, query=query, filter=filter, order_by=order_by, page_token=token
+            )
+            page = self._catalog.ListModels(request)
             return [wire.model(model) for model in page.models], page.next_page_token
 
         return paged(fetch)
+
+    def count_models(self, namespace: str = "", *, query: str = "", filter: str = "") -> records.ModelCounts:
+        """How many models `models` would give, in all and of each kind."""
+        with translated():
+            request = pb.CountModelsRequest(namespace=namespace, query=query, filter=filter)
+            return wire.model_counts(self._catalog.CountModels(request))
 
     def model(self, ref: str) -> records.Model:
         """The model that the reference names, with its card."""

@@ -23,6 +23,7 @@ __all__ = [
     "LabelScore",
     "LoadedModel",
     "Model",
+    "ModelCounts",
     "Namespace",
     "NewKey",
     "Principal",
@@ -56,6 +57,20 @@ class Model:
     create_time: datetime | None
     update_time: datetime | None
     etag: str
+    architecture: str
+    parameters: int | None
+    size_bytes: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ModelCounts:
+    """How many models there are, in all and by what they say ('': nothing), the most frequent first."""
+
+    total: int
+    tasks: Mapping[str, int]
+    architectures: Mapping[str, int]
+    licences: Mapping[str, int]
+    namespaces: Mapping[str, int]
 
 
 @dataclass(frozen=True, slots=True)

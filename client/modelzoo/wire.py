@@ -7,7 +7,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from modelzoo import records
-from zoo.catalog.v1 import model_pb2
+from zoo.catalog.v1 import catalog_service_pb2, model_pb2
 from zoo.iam.v1 import iam_service_pb2, key_pb2
 from zoo.inference.v1 import classification_pb2, generation_pb2, inference_service_pb2, worker_service_pb2
 
@@ -20,6 +20,7 @@ __all__ = [
     "grant",
     "key",
     "model",
+    "model_counts",
     "namespace",
     "new_key",
     "principal",
@@ -47,7 +48,24 @@ def model(pb: model_pb2.Model) -> records.Model:
         create_time=_time(pb.create_time),
         update_time=_time(pb.update_time),
         etag=pb.etag,
+        architecture=pb.architecture,
+        parameters=pb.parameters or None,
+        size_bytes=pb.size_bytes or None,
     )
+
+
+def model_counts(pb: catalog_service_pb2.CountModelsResponse) -> records.ModelCounts:
+    return records.ModelCounts(
+        total=pb.total,
+        tasks=_counts(pb.tasks),
+        architectures=_counts(pb.architectures),
+        licences=_counts(pb.licences),
+        namespaces=_counts(pb.namespaces),
+    )
+
+
+def _counts(pbs: Iterable[catalog_service_pb2.ModelCount]) -> dict[str, int]:
+    return {pb.value: pb.models for pb in pbs}
 
 
 def version(pb: model_pb2.Version) -> records.Version:

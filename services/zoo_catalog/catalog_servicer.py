@@ -12,6 +12,7 @@ from zoo_catalog.facts import Facts
 from zoo_catalog.models import Model, Models
 from zoo_catalog.namespaces import Namespace, Namespaces
 from zoo_catalog.publish import Publisher
+from zoo_catalog.search import Count, Counts, Search, Wanted
 from zoo_catalog.times import time_to_pb
 from zoo_catalog.versions import Version, Versions
 from zoo_server.call import current_principal
@@ -24,10 +25,17 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 class CatalogServicer(rpc.CatalogServiceServicer):
     def __init__(
-        self, namespaces: Namespaces, models: Models, versions: Versions, publisher: Publisher, aliases: Aliases
+        self,
+        namespaces: Namespaces,
+        models: Models,
+        search: Search,
+        versions: Versions,
+        publisher: Publisher,
+        aliases: Aliases,
     ) -> None:
         self._namespaces = namespaces
         self._models = models
+        self._search = search
         self._versions = versions
         self._publisher = publisher
         self._aliases = aliases
@@ -55,8 +63,13 @@ class CatalogServicer(rpc.CatalogServiceServicer):
         return pb.GetModelResponse(model=model_to_pb(await self._models.get(request.name)))
 
     async def ListModels(self, request: pb.ListModelsRequest, context: Context) -> pb.ListModelsResponse:
-        page = await self._models.list(current_principal(), request.namespace, page_from_pb(request))
+        wanted = Wanted(request.namespace, request.filter, request.query)
+        page = await self._search.list(current_principal(), wanted, request.order_by, page_from_pb(request))
         return pb.ListModelsResponse(models=map(model_to_pb, page.items), next_page_token=page.next_token)
+
+    async def CountModels(self, request: pb.CountModelsRequest, context: Context) -> pb.CountModelsResponse:
+        wanted = Wanted(request.namespace, request.filter, request.query)
+        return counts_to_pb(await self._search.count(current_principal(), wanted))
 
     async def CreateVersion(self, request: pb.CreateVersionRequest, context: Context) -> pb.CreateVersionResponse:
         version = await self._publisher.publish(
@@ -114,7 +127,24 @@ def model_to_pb(model: Model) -> model_pb2.Model:
         update_time=time_to_pb(model.update_time),
         latest_version=model.latest_version,
         etag=model.etag,
+        architecture=model.architecture,
+        parameters=model.parameters,
+        size_bytes=model.size_bytes,
     )
+
+
+def counts_to_pb(counts: Counts) -> pb.CountModelsResponse:
+    return pb.CountModelsResponse(
+        total=counts.total,
+        tasks=map(count_to_pb, counts.tasks),
+        architectures=map(count_to_pb, counts.architectures),
+        licences=map(count_to_pb, counts.licences),
+        namespaces=map(count_to_pb, counts.namespaces),
+    )
+
+
+def count_to_pb(count: Count) -> pb.ModelCount:
+    return pb.ModelCount(value=count.value, models=count.models)
 
 
 def version_to_pb(version: Version) -> model_pb2.Version:

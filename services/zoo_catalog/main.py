@@ -21,6 +21,7 @@ from zoo_catalog.models import Models
 from zoo_catalog.namespaces import Namespaces
 from zoo_catalog.publish import Publisher
 from zoo_catalog.rules import RULES, SERVICES
+from zoo_catalog.search import Search
 from zoo_catalog.settings import Settings
 from zoo_catalog.versions import Versions
 from zoo_server.log import configure_logging
@@ -59,6 +60,7 @@ def register(server: grpc.aio.Server, database: Database, artifacts: Artifacts) 
     catalog = CatalogServicer(
         Namespaces(database, feed),
         Models(database),
+        Search(database),
         Versions(database),
         Publisher(database, artifacts),
         Aliases(database),

@@ -4,22 +4,17 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row, insert, literal, select
+from sqlalchemy import Row, insert, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from modelzoo.errors import AlreadyExists
 from zoo_catalog import changes
 from zoo_catalog.names import model_not_found, namespace_of, parse_model, stored_namespace
-from zoo_catalog.namespaces import seen_by
 from zoo_catalog.requests import Request
 from zoo_catalog.schema import models
-from zoo_server.paging import Page, PageRequest, page_of
-from zoo_server.principal import Principal
 from zoo_store.sql import Database
 
-__all__ = ["Model", "Models", "model_row"]
-
-_COLUMNS_BUT_CARD = [column for column in models.c if column is not models.c.card]
+__all__ = ["Model", "Models", "model_from_row", "model_row"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +27,9 @@ class Model:
     licence: str
     tags: tuple[str, ...]
     card: str
+    architecture: str
+    parameters: int
+    size_bytes: int
     latest_version: int
     etag: str
     create_time: datetime
@@ -57,27 +55,12 @@ class Models:
                     raise AlreadyExists("MODEL_EXISTS", f"the model '{path}' exists, or did: choose another name")
                 await _insert(connection, written, description, actor)
                 await request.keep(connection, key)
-            return _from_row(await model_row(connection, path))
+            return model_from_row(await model_row(connection, path))
 
     async def get(self, name: str) -> Model:
         """Raises REFERENCE_INVALID and MODEL_NOT_FOUND."""
         async with self._database.read() as connection:
-            return _from_row(await model_row(connection, parse_model(name)))
-
-    async def list(self, principal: Principal, namespace: str, page: PageRequest) -> Page[Model]:
-        """Those that `principal` may see, of one namespace or ('') of all, by name. Raises PAGE_TOKEN_INVALID."""
-        listing = f"models of {namespace.casefold()}"
-        after = page.after(listing, str)
-        query = select(*_COLUMNS_BUT_CARD, literal("").label("card")).where(
-            models.c.delete_time.is_(None), seen_by(principal, models.c.namespace_key)
-        )
-        if namespace:
-            query = query.where(models.c.namespace_key == namespace.casefold())
-        if after is not None:
-            query = query.where(models.c.key > after)
-        async with self._database.read() as connection:
-            rows = (await connection.execute(query.order_by(models.c.key).limit(page.fetch))).all()
-        return page_of(listing, map(_from_row, rows), page.size, lambda model: model.name.casefold())
+            return model_from_row(await model_row(connection, parse_model(name)))
 
 
 async def model_row(connection: AsyncConnection, name: str) -> Row[Any]:
@@ -101,6 +84,9 @@ async def _insert(connection: AsyncConnection, name: str, description: str, acto
         "licence": "",
         "tags": [],
         "card": "",
+        "architecture": "",
+        "parameters": 0,
+        "size_bytes": 0,
         "latest_version": 0,
         "newest_version": 0,
         "etag": change.sequence,
@@ -110,7 +96,7 @@ async def _insert(connection: AsyncConnection, name: str, description: str, acto
     await connection.execute(insert(models).values(values))
 
 
-def _from_row(row: Row[Any]) -> Model:
+def model_from_row(row: Row[Any]) -> Model:
     return Model(
         name=row.name,
         description=row.description,
@@ -118,6 +104,9 @@ def _from_row(row: Row[Any]) -> Model:
         licence=row.licence,
         tags=tuple(row.tags),
         card=row.card,
+        architecture=row.architecture,
+        parameters=row.parameters,
+        size_bytes=row.size_bytes,
         latest_version=row.latest_version,
         etag=str(row.etag),
         create_time=row.create_time,

@@ -6,7 +6,7 @@ pin, under a name that every later try uses again; nothing is visible before it 
 
 from dataclasses import asdict
 
-from sqlalchemy import insert, update
+from sqlalchemy import delete, insert, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from zoo_catalog import changes
@@ -16,7 +16,7 @@ from zoo_catalog.facts import Facts, read_facts
 from zoo_catalog.models import model_row
 from zoo_catalog.names import namespace_of, parse_model
 from zoo_catalog.requests import Request
-from zoo_catalog.schema import models, versions
+from zoo_catalog.schema import model_tags, models, versions
 from zoo_catalog.versions import Version, VersionState, version_from_row, version_query
 from zoo_store.sql import Database
 
@@ -90,12 +90,19 @@ async def _record(
             licence=card.licence,
             tags=list(card.tags),
             card=card.text,
+            architecture=facts.architecture,
+            parameters=facts.parameters,
+            size_bytes=facts.size_bytes,
             latest_version=number,
             newest_version=number,
             etag=change.sequence,
             update_time=change.time,
         )
     )
+    await connection.execute(delete(model_tags).where(model_tags.c.model_id == model.id))
+    if card.tags:
+        rows = [{"model_id": model.id, "tag": tag} for tag in sorted(set(card.tags))]
+        await connection.execute(insert(model_tags), rows)
     return number
 
 

@@ -46,6 +46,7 @@ RULES: Rules = {
     ),
     f"/{CATALOG}/GetModel": _in_model(Role.VIEWER, lambda message: parse_model(message.name)),
     f"/{CATALOG}/ListModels": Open.TO_AUTHENTICATED,
+    f"/{CATALOG}/CountModels": Open.TO_AUTHENTICATED,
     f"/{CATALOG}/CreateVersion": _in_model(Role.PUBLISHER, lambda message: parse_model(message.model)),
     f"/{CATALOG}/GetVersion": _in_model(Role.VIEWER, lambda message: parse(message.reference).model),
     f"/{CATALOG}/ListVersions": _in_model(Role.VIEWER, lambda message: parse_model(message.model)),

@@ -1,6 +1,7 @@
 """The catalog's tables. `key` columns hold names case-folded, so that names are unique without regard to case.
 
     namespaces ─< models ─< versions
+                        ├─< model_tags (the tags again, one a row, to find models by)
                         └─< aliases ─< alias_targets >─ versions
     keys, grants (of subjects)      requests (what request ids were used for)      changes (everything, in order)
 
@@ -27,6 +28,7 @@ from sqlalchemy import (
 )
 
 from zoo_store.sql import UtcTime
+from zoo_store.text_index import TextIndex
 
 __all__ = [
     "alias_targets",
@@ -35,6 +37,8 @@ __all__ = [
     "grants",
     "keys",
     "metadata",
+    "model_tags",
+    "model_text",
     "models",
     "namespaces",
     "requests",
@@ -73,6 +77,9 @@ models = Table(
     Column("licence", Text, nullable=False),
     Column("tags", JSON, nullable=False),
     Column("card", Text, nullable=False),
+    Column("architecture", Text, nullable=False),
+    Column("parameters", BigInteger, nullable=False),
+    Column("size_bytes", BigInteger, nullable=False),
     # Highest READY version; 0: none.
     Column("latest_version", Integer, nullable=False),
     # Highest number given.
@@ -81,6 +88,27 @@ models = Table(
     Column("create_time", UtcTime, nullable=False),
     Column("update_time", UtcTime, nullable=False),
     Column("delete_time", UtcTime),
+    # For every order and every filter that narrows, each ending with the key, by which rows are told apart.
+    Index("models_by_namespace", "namespace_key", "key"),
+    Index("models_by_task", "task", "key"),
+    Index("models_by_licence", "licence", "key"),
+    Index("models_by_architecture", "architecture", "key"),
+    Index("models_by_parameters", "parameters", "key"),
+    Index("models_by_size", "size_bytes", "key"),
+    Index("models_by_create_time", "create_time", "key"),
+    Index("models_by_update_time", "update_time", "key"),
+)
+
+model_text = TextIndex("models", "id", ("name", "tags", "description", "card"))
+"""What is searched by words, what matters most first."""
+
+model_tags = Table(
+    "model_tags",
+    metadata,
+    Column[Any]("model_id", ForeignKey("models.id"), nullable=False),
+    Column("tag", Text, nullable=False),
+    PrimaryKeyConstraint("tag", "model_id"),
+    Index("model_tags_by_model", "model_id"),
 )
 
 versions = Table(

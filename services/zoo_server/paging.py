@@ -12,13 +12,26 @@ from typing import Any, Generic, TypeVar
 
 from modelzoo.errors import InvalidArgument
 
-__all__ = ["DEFAULT_PAGE", "Page", "PageRequest", "decode_token", "encode_token", "page_of", "page_size"]
+__all__ = [
+    "DEFAULT_PAGE",
+    "Page",
+    "PageRequest",
+    "decode_token",
+    "encode_token",
+    "is_int64",
+    "page_of",
+    "page_size",
+    "token_invalid",
+]
 
 DEFAULT_PAGE = 100
 INT64_MAX = 2**63 - 1
 
+# What a page begins after: the value that orders the rows, or several.
+Key = str | int | list[Any]
+
 T = TypeVar("T")
-K = TypeVar("K", str, int)
+K = TypeVar("K", str, int, list[Any])
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +63,7 @@ class Page(Generic[T]):
     next_token: str
 
 
-def page_of(listing: str, items: Iterable[T], size: int, key: Callable[[T], str | int]) -> Page[T]:
+def page_of(listing: str, items: Iterable[T], size: int, key: Callable[[T], Key]) -> Page[T]:
     """The page of the first `size` of the items that were fetched."""
     fetched = tuple(items)
     shown = fetched[:size]
@@ -61,7 +74,7 @@ def page_size(asked: int) -> int:
     return asked or DEFAULT_PAGE
 
 
-def encode_token(listing: str, last: str | int) -> str:
+def encode_token(listing: str, last: Key) -> str:
     """The token of the page after the row with key `last`, in the listing of that name and filter."""
     return base64.urlsafe_b64encode(json.dumps([listing, last]).encode()).decode()
 
@@ -78,10 +91,19 @@ def decode_token(listing: str, token: str, kind: type[K]) -> K | None:
         given_listing, last = given
     except (ValueError, TypeError, RecursionError):  # not base64, not JSON, not a pair, nested without end
         given_listing, last = None, None
-    if given_listing != listing or type(last) is not kind or (isinstance(last, int) and abs(last) > INT64_MAX):
-        raise InvalidArgument(
-            "PAGE_TOKEN_INVALID",
-            "this page token was not given by this listing: begin again without one",
-            field="page_token",
-        )
+    if given_listing != listing or type(last) is not kind or not is_int64(last):
+        raise token_invalid()
     return last
+
+
+def is_int64(value: Any) -> bool:
+    """Whether a database takes the value, if it is a number."""
+    return not isinstance(value, int) or abs(value) <= INT64_MAX
+
+
+def token_invalid() -> InvalidArgument:
+    return InvalidArgument(
+        "PAGE_TOKEN_INVALID",
+        "this page token was not given by this listing: begin again without one",
+        field="page_token",
+    )

@@ -1,5 +1,6 @@
 """`zoo models` and `zoo show`: what there is."""
 
+import itertools
 import sys
 from typing import TYPE_CHECKING, Annotated
 
@@ -7,11 +8,11 @@ import typer
 
 from modelzoo.command.arguments import ReferenceArgument
 from modelzoo.command.session import open_client
-from modelzoo.command.terminal import answer, line, print_table, safe, short_time, size_text
+from modelzoo.command.terminal import answer, count_text, line, print_table, safe, short_time, size_text
 
 if TYPE_CHECKING:
     from modelzoo.manifest import Manifest
-    from modelzoo.records import Alias, Model, Version
+    from modelzoo.records import Alias, Model, ModelCounts, Version
 
 __all__ = ["register"]
 
@@ -23,11 +24,33 @@ def register(app: typer.Typer) -> None:
 
 
 def list_models(
+    words: Annotated[
+        list[str] | None, typer.Argument(help="Words that names, tags, descriptions or cards must have.")
+    ] = None,
     namespace: Annotated[str, typer.Option(help="Only the models of this namespace.")] = "",
+    filter: Annotated[
+        str,
+        typer.Option(
+            help="Only those that fulfil this: conditions such as `task = text-generation`, `tags:chat`, "
+            "`parameters < 1e9`, `update_time > 2026-01-31` or `name = *bert*`, joined by AND, OR and NOT. "
+            "--help of `zoo` names the reference, which has every field.",
+        ),
+    ] = "",
+    sort: Annotated[
+        str, typer.Option(help="A field to order by, perhaps with ` desc`: `update_time desc`, `parameters`.")
+    ] = "",
+    limit: Annotated[int, typer.Option(min=0, help="So many at most; 0: all.")] = 0,
+    count: Annotated[bool, typer.Option("--count", help="Only say how many there are, and of what kinds.")] = False,
 ) -> None:
-    """List the models that you can see."""
+    """Find models: list those that you can see, or those with all of some words."""
+    query = " ".join(words or ())
     with open_client() as client:
-        models = list(client.models(namespace))
+        if count:
+            counts = client.count_models(namespace, query=query, filter=filter)
+            answer({"counts": counts}, lambda: _print_counts(counts))
+            return
+        found = client.models(namespace, query=query, filter=filter, order_by=sort)
+        models = list(itertools.islice(found, limit or None))
     answer({"models": models}, lambda: _print_models(models))
 
 
@@ -59,11 +82,13 @@ def show(ref: ReferenceArgument) -> None:
 
 def _print_models(models: "list[Model]") -> None:
     print_table(
-        ("NAME", "TASK", "LATEST", "LICENCE", "UPDATED"),
+        ("NAME", "TASK", "PARAMETERS", "SIZE", "LATEST", "LICENCE", "UPDATED"),
         [
             (
                 model.name,
                 model.task or "-",
+                count_text(model.parameters),
+                "-" if model.size_bytes is None else size_text(model.size_bytes),
                 _number(model.latest_version),
                 model.licence or "-",
                 short_time(model.update_time),
@@ -71,6 +96,18 @@ def _print_models(models: "list[Model]") -> None:
             for model in models
         ],
     )
+
+
+def _print_counts(counts: "ModelCounts") -> None:
+    line(f"{counts.total} models")
+    for kind, found in (
+        ("TASK", counts.tasks),
+        ("ARCHITECTURE", counts.architectures),
+        ("LICENCE", counts.licences),
+        ("NAMESPACE", counts.namespaces),
+    ):
+        line()
+        print_table((kind, "MODELS"), [(value or "-", str(number)) for value, number in found.items()])
 
 
 def _number(number: int | None) -> str:

@@ -11,12 +11,24 @@ from typing import Any, TextIO, cast
 
 from modelzoo.command.session import wants_json
 
-__all__ = ["answer", "line", "note", "print_table", "safe", "short_time", "shortened", "size_text", "write_piece"]
+__all__ = [
+    "answer",
+    "count_text",
+    "line",
+    "note",
+    "print_table",
+    "safe",
+    "short_time",
+    "shortened",
+    "size_text",
+    "write_piece",
+]
 
 # What a terminal would obey instead of showing: C0 but tab and line feed, DEL, C1 (which has a one-character CSI).
 _CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 SHOWN_CHARACTERS = 48
 _UNITS = ("B", "kB", "MB", "GB", "TB")
+_COUNT_UNITS = ("", "K", "M", "B", "T")
 
 
 def answer(value: object, show: Callable[[], None]) -> None:
@@ -61,12 +73,21 @@ def print_table(header: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
 
 def size_text(size_bytes: float) -> str:
     """`269 MB`: decimal units, three digits."""
+    return _scaled(size_bytes, [f" {unit}" for unit in _UNITS])
+
+
+def count_text(number: int | None) -> str:
+    """`135M`: three digits of a number of parameters, or `-`."""
+    return "-" if number is None else _scaled(number, _COUNT_UNITS)
+
+
+def _scaled(value: float, units: Sequence[str]) -> str:
     power = 0
-    while size_bytes >= 999.5 and power < len(_UNITS) - 1:
-        size_bytes /= 1000
+    while value >= 999.5 and power < len(units) - 1:
+        value /= 1000
         power += 1
-    digits = 0 if power == 0 or size_bytes >= 99.95 else 1
-    return f"{size_bytes:.{digits}f} {_UNITS[power]}"
+    digits = 0 if power == 0 or value >= 99.95 else 1
+    return f"{value:.{digits}f}{units[power]}"
 
 
 def short_time(time: datetime | None) -> str:
