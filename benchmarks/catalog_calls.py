@@ -1,4 +1,4 @@
-"""The catalog's answers: a version by alias beside an empty call and MLflow's registry, and searches small and large."""
+"""The catalog's answers: a version by alias beside an empty call and MLflow, and searches in small and in large."""
 
 import asyncio
 import random
