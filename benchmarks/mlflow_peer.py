@@ -22,7 +22,7 @@ from zoo_local.ports import choose_ports
 
 __all__ = ["MLflow", "running_mlflow"]
 
-VERSION = "3.18.0"
+VERSION = "3.17.2"
 ENVIRONMENT = Path(__file__).resolve().parent.parent / ".run" / "peers" / f"mlflow-{VERSION}"
 READY_S = 120.0
 API = "/api/2.0/mlflow"

@@ -5,7 +5,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -179,14 +178,15 @@ def test_terminal_gets_no_control_characters_and_a_pipe_gets_all(chat: Zoo, infe
     assert chat("run", "team/chat", "hi").stdout == "a\x1b[2Jb\x9b0mc\x07\n"
 
 
-def test_help_is_quick_and_lists_exit_codes():
-    def seconds() -> float:
-        start = time.perf_counter()
-        done = subprocess.run([ZOO, "--help"], capture_output=True, text=True, check=True)
-        assert "130 interrupted" in done.stdout
-        return time.perf_counter() - start
-
-    assert min(seconds() for _ in range(5)) < 0.4
+def test_help_lists_exit_codes_and_loads_nothing_that_takes_long():
+    probe = (
+        "import atexit, sys; sys.argv = ['zoo', '--help']; import modelzoo.command.main as m;"
+        "atexit.register(lambda: print(*({'grpc', 'google.protobuf', 'torch', 'numpy', 'boto3'} & set(sys.modules))));"
+        "m.main()"
+    )
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True, check=True)
+    assert "130 interrupted" in done.stdout
+    assert done.stdout.endswith("\n\n")
 
 
 def test_command_loads_no_torch():
