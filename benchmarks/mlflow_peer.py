@@ -62,7 +62,7 @@ def running_mlflow(folder: Path) -> Iterator[MLflow]:
         with httpx.Client(base_url=url + API, timeout=30) as http:
             _post(http, "/registered-models/create", name=MODEL)
             for _ in range(10):
-                _post(http, "/model-versions/create", name=MODEL, source="mlflow-artifacts:/model")
+                _post(http, "/model-versions/create", name=MODEL, source="s3://bucket/model")
             _post(http, "/registered-models/alias", name=MODEL, alias=ALIAS, version="9")
         yield MLflow(url)
     finally:

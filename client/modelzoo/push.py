@@ -11,7 +11,8 @@ import grpc
 
 from modelzoo import records, wire
 from modelzoo.calls import building, translated
-from modelzoo.errors import AlreadyExists, InvalidArgument, NotFound
+from modelzoo.datasets import read_dataset
+from modelzoo.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
 from modelzoo.progress import Progress
 from modelzoo.records import PushResult
 from modelzoo.reference import Alias, Reference
@@ -25,6 +26,7 @@ from zoo.catalog.v1 import model_pb2
 __all__ = ["guess_format", "push", "what_lacks"]
 
 BASES_MAX = 16  # what FindMissingBlobs takes
+DATASET = "dataset"
 
 
 def push(
@@ -43,8 +45,8 @@ def push(
 
     Blobs that the latest version or a base has are not sent. Repeating a push that broke off sends what is missing;
     pushing what is the latest version already publishes nothing and answers that version.
-    Raises REFERENCE_INVALID for a `model` with a selector, what `read_tree` and `upload` raise, and what the catalog
-    refuses: ROLE_MISSING, NAMESPACE_NOT_FOUND.
+    Raises REFERENCE_INVALID for a `model` with a selector, what `read_tree` and `upload` raise, DATASET_INVALID for the
+    format `dataset`, and what the catalog refuses: ROLE_MISSING, NAMESPACE_NOT_FOUND.
     """
     if model.selector is not None:
         raise InvalidArgument(
@@ -54,6 +56,8 @@ def push(
     started = time.monotonic()
     tree = read_tree(directory)
     _refuse_pickles(tree)
+    if format == DATASET:
+        _check_dataset(tree)
     catalog = rpc.CatalogServiceStub(channel)
     _ensure_model(catalog, model, create_namespace)
     latest = _latest(catalog, model)
@@ -87,6 +91,16 @@ def _refuse_pickles(tree: Tree) -> None:
             refuse_pickle(entry.path, partial(tree.source(entry.path).open, "rb"))
         except OSError as error:
             raise InvalidArgument("LOCAL_PATH_INVALID", f"{entry.path!a} cannot be read: {error.strerror}.") from error
+
+
+def _check_dataset(tree: Tree) -> None:
+    """As the catalog will, but before anything is sent."""
+    try:
+        read_dataset({entry.path: entry.size for entry in tree.files}, lambda path: tree.source(path).open("rb"))
+    except OSError as error:
+        raise InvalidArgument("LOCAL_PATH_INVALID", f"{error.filename!a} cannot be read: {error.strerror}.") from error
+    except FailedPrecondition:
+        return  # what reads Parquet is not installed here; the catalog has it
 
 
 def guess_format(tree: Tree) -> str:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from modelzoo.datasets.facts import DatasetFacts
 from modelzoo.tasks.results import Box, Detection, LabelScore, Segment
 
 __all__ = [
@@ -14,6 +15,7 @@ __all__ = [
     "Classification",
     "Completion",
     "Computed",
+    "DatasetFacts",
     "Detection",
     "Detections",
     "Facts",
@@ -87,6 +89,7 @@ class Facts:
     file_count: int
     format: str
     chat_template: bool
+    dataset: DatasetFacts | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ from google.protobuf.duration_pb2 import Duration
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from modelzoo import records
+from modelzoo.datasets.facts import DatasetFacts, Feature, Split
 from zoo.catalog.v1 import catalog_service_pb2, model_pb2
 from zoo.iam.v1 import iam_service_pb2, key_pb2
 from zoo.inference.v1 import classification_pb2, generation_pb2, inference_service_pb2, worker_service_pb2
@@ -93,7 +94,23 @@ def _facts(pb: model_pb2.Facts) -> records.Facts:
         file_count=pb.file_count,
         format=pb.format,
         chat_template=pb.chat_template,
+        dataset=_dataset(pb.dataset) if pb.HasField("dataset") else None,
     )
+
+
+def _dataset(pb: model_pb2.DatasetFacts) -> DatasetFacts:
+    splits = (
+        Split(
+            split.name,
+            split.rows if split.HasField("rows") else None,
+            split.size_bytes,
+            split.files,
+            dict(split.labels),
+        )
+        for split in pb.splits
+    )
+    features = (Feature(feature.name, feature.type, feature.optional) for feature in pb.features)
+    return DatasetFacts(pb.format, tuple(splits), tuple(features))
 
 
 def alias(pb: model_pb2.Alias) -> records.Alias:

@@ -4,6 +4,7 @@ from typing import Any
 
 import grpc
 
+from modelzoo.datasets import DatasetFacts
 from zoo.catalog.v1 import catalog_service_pb2 as pb
 from zoo.catalog.v1 import catalog_service_pb2_grpc as rpc
 from zoo.catalog.v1 import model_pb2
@@ -172,6 +173,23 @@ def facts_to_pb(facts: Facts) -> model_pb2.Facts:
         file_count=facts.file_count,
         format=facts.format,
         chat_template=facts.chat_template,
+        dataset=None if facts.dataset is None else dataset_to_pb(facts.dataset),
+    )
+
+
+def dataset_to_pb(dataset: DatasetFacts) -> model_pb2.DatasetFacts:
+    return model_pb2.DatasetFacts(
+        format=dataset.format,
+        splits=[
+            model_pb2.Split(
+                name=split.name, rows=split.rows, size_bytes=split.size_bytes, files=split.files, labels=split.labels
+            )
+            for split in dataset.splits
+        ],
+        features=[
+            model_pb2.Feature(name=feature.name, type=feature.type, optional=feature.optional)
+            for feature in dataset.features
+        ],
     )
 
 

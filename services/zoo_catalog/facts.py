@@ -1,7 +1,8 @@
 """What the catalog knows of a version because it read it in the bytes: nobody is asked, so nobody can be wrong.
 
 Read are config.json, the tokenizer's settings, sentence-transformers' modules, the card, and every safetensors header.
-A file that is broken or too large adds no facts and stops nothing; bytes that cannot be read stop the publication.
+A file that is broken or too large adds no facts and stops nothing; bytes that cannot be read stop the publication, and
+so does a dataset whose rows cannot be.
 """
 
 import asyncio
@@ -10,15 +11,17 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, BinaryIO, cast
 
+from modelzoo.datasets import DatasetFacts, Feature, Split, read_dataset
 from modelzoo.errors import InvalidArgument
 from modelzoo.manifest import File, Manifest
 from modelzoo.safetensors_header import HEADER_BYTES_MAX, Header, parse_header
 from zoo_catalog.artifacts import Artifacts
 from zoo_catalog.card import CARD_BYTES_MAX, EMPTY_CARD, Card, parse_card
+from zoo_catalog.stored_file import StoredName, open_stored
 
-__all__ = ["Facts", "read_facts"]
+__all__ = ["Facts", "facts_from_json", "read_facts"]
 
 JSON_BYTES_MAX = 16 * 1024 * 1024
 LENGTH_FIELD_BYTES = 8
@@ -69,10 +72,21 @@ class Facts:
     file_count: int = 0
     format: str = ""
     chat_template: bool = False
+    dataset: DatasetFacts | None = None
+
+
+def facts_from_json(content: Mapping[str, Any]) -> Facts:
+    """The facts of which `asdict` made this; those that an older release did not know are as if unknown."""
+    known: dict[str, Any] = {**content, "labels": tuple(content["labels"])}
+    if dataset := known.get("dataset"):
+        splits = tuple(Split(**split) for split in dataset["splits"])
+        features = tuple(Feature(**feature) for feature in dataset["features"])
+        known["dataset"] = DatasetFacts(dataset["format"], splits, features)
+    return Facts(**known)
 
 
 async def read_facts(artifacts: Artifacts, namespace: str, manifest_digest: str) -> tuple[Facts, Card]:
-    """The facts and the card of a manifest. Raises what `Artifacts` raises."""
+    """The facts and the card of a manifest. Raises what `Artifacts` raises, and DATASET_INVALID."""
     manifest = await artifacts.manifest(namespace, manifest_digest)
     reader = _Reader(artifacts, namespace, manifest_digest, manifest)
     config = await reader.json("config.json")
@@ -92,6 +106,7 @@ async def read_facts(artifacts: Artifacts, namespace: str, manifest_digest: str)
         file_count=len(manifest.files),
         format=manifest.format,
         chat_template=manifest.file("chat_template.jinja") is not None or bool(tokenizer.get("chat_template")),
+        dataset=await reader.dataset() if manifest.format == "dataset" else None,
     )
     return facts, card
 
@@ -129,6 +144,17 @@ class _Reader:
                     parameters += math.prod(tensor.shape)
                     dtype_bytes[tensor.dtype] += tensor.size_bytes
         return parameters, dict(sorted(dtype_bytes.items()))
+
+    async def dataset(self) -> DatasetFacts:
+        loop = asyncio.get_running_loop()
+
+        sizes = {file.path: file.size for file in self._manifest.files}
+
+        def open_file(path: str) -> BinaryIO:
+            name = StoredName(self._namespace, self._digest, path)
+            return open_stored(self._artifacts, name, sizes[path], loop)
+
+        return await asyncio.to_thread(read_dataset, sizes, open_file)
 
     async def _header(self, file: File) -> Header | None:
         """None for a file that only its name makes one; the artifact service refuses those in transformers form."""

@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from modelzoo import reference as references
 from modelzoo.errors import NotFound
 from modelzoo.reference import Reference, parse
-from zoo_catalog.facts import Facts
+from zoo_catalog.facts import Facts, facts_from_json
 from zoo_catalog.models import model_row
 from zoo_catalog.names import parse_model
 from zoo_catalog.schema import alias_targets, models, versions
@@ -94,13 +94,12 @@ def version_query() -> Select[Any]:
 
 
 def version_from_row(row: Row[Any]) -> Version:
-    facts: dict[str, Any] = {**row.facts, "labels": tuple(row.facts["labels"])}
     return Version(
         model=row.model,
         number=row.version,
         manifest_digest=row.manifest_digest,
         state=VersionState(row.state),
-        facts=Facts(**facts),
+        facts=facts_from_json(row.facts),
         source=row.source,
         creator=row.creator,
         create_time=row.create_time,

@@ -36,12 +36,21 @@ def push(
     format: Annotated[
         str | None, typer.Option(metavar="FORMAT", help="What the files are; found out from their names otherwise.")
     ] = None,
+    dataset: Annotated[
+        bool,
+        typer.Option(
+            "--dataset",
+            help="The files are a dataset: *.jsonl, *.csv, *.parquet, COCO's *.json, an audio manifest, or pictures in "
+            "folders by label; `train`, `validation` and `test` in their names say the split. Rows are checked first.",
+        ),
+    ] = False,
     create_namespace: Annotated[
         bool, typer.Option("--create-namespace", help="Make the namespace if it is new.")
     ] = False,
 ) -> None:
-    """Publish a directory as the next version of a model. Only bytes that the zoo lacks are sent; if it breaks off, run
-    it again. Hidden files are left out."""
+    """Publish a directory as the next version of a model or dataset. Only bytes that the zoo lacks are sent; if it
+    breaks off, run it again. Hidden files are left out."""
+    format = "dataset" if dataset else format
     with open_client() as client, progress_bar(f"pushing {name}") as progress:
         result = client.push(
             directory,

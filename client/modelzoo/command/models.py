@@ -8,11 +8,11 @@ import typer
 
 from modelzoo.command.arguments import ReferenceArgument
 from modelzoo.command.session import open_client
-from modelzoo.command.terminal import answer, count_text, line, print_table, safe, short_time, size_text
+from modelzoo.command.terminal import answer, count_text, line, print_table, safe, short_time, shortened, size_text
 
 if TYPE_CHECKING:
     from modelzoo.manifest import Manifest
-    from modelzoo.records import Alias, Model, ModelCounts, Version
+    from modelzoo.records import Alias, DatasetFacts, Model, ModelCounts, Version
 
 __all__ = ["register"]
 
@@ -131,6 +131,8 @@ def _print_model(
     if version is not None:
         line()
         print_table(("FACT", "VALUE"), _facts(model, version))
+    if version is not None and version.facts.dataset is not None:
+        _print_dataset(version.facts.dataset)
     if aliases:
         line()
         print_table(
@@ -154,6 +156,25 @@ def _print_model(
         _print_card(model.card)
 
 
+def _print_dataset(dataset: "DatasetFacts") -> None:
+    line()
+    print_table(
+        ("SPLIT", "ROWS", "SIZE", "LABELS"),
+        [
+            (
+                split.name,
+                "not counted" if split.rows is None else f"{split.rows:,}",
+                size_text(split.size_bytes),
+                shortened(", ".join(f"{label} {rows:,}" for label, rows in split.labels.items())) or "-",
+            )
+            for split in dataset.splits
+        ],
+    )
+    line()
+    columns = [(each.name, each.type + (", not in every row" if each.optional else "")) for each in dataset.features]
+    print_table(("COLUMN", "TYPE"), columns)
+
+
 def _facts(model: "Model", version: "Version") -> list[tuple[str, str]]:
     facts = version.facts
     dtypes = ", ".join(f"{name} {size_text(size)}" for name, size in sorted(facts.dtype_bytes.items()))
@@ -166,7 +187,7 @@ def _facts(model: "Model", version: "Version") -> list[tuple[str, str]]:
         ("chat template", "yes" if facts.chat_template else ""),
         ("labels", ", ".join(facts.labels[:10]) + (", ..." if len(facts.labels) > 10 else "")),
         ("licence", model.licence),
-        ("format", facts.format),
+        ("format", facts.format if facts.dataset is None else f"{facts.format} of {facts.dataset.format}"),
         ("size", f"{size_text(facts.size_bytes)} in {facts.file_count} files"),
         ("state", version.state),
         ("source", version.source),

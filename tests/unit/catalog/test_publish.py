@@ -190,3 +190,31 @@ async def test_damaged_bytes_are_not_published(zoo: CatalogService) -> None:
     with refused(DataLoss, "BLOB_CORRUPT"):
         await zoo.admin.publish("team/bert", digest)
     assert await count(zoo, versions) == 0
+
+
+async def test_of_a_dataset_splits_columns_and_rows_are_read(zoo: CatalogService) -> None:
+    await zoo.namespace("team")
+    await zoo.admin.model("team/reviews")
+    files = {"train.jsonl": b'{"text": "a", "label": "x"}\n' * 3, "test.jsonl": b'{"text": "b", "label": "y"}\n'}
+    published = await zoo.admin.publish("team/reviews", zoo.artifact.put("team", files, format="dataset"))
+    dataset = (await zoo.admin.get("team/reviews")).facts.dataset
+    assert dataset == published.facts.dataset
+    assert [(split.name, split.rows, dict(split.labels)) for split in dataset.splits] == [
+        ("test", 1, {"y": 1}),
+        ("train", 3, {"x": 3}),
+    ]
+    assert [(feature.name, feature.type) for feature in dataset.features] == [("text", "string"), ("label", "string")]
+
+
+async def test_a_dataset_that_cannot_be_read_is_no_version(zoo: CatalogService) -> None:
+    await zoo.namespace("team")
+    await zoo.admin.model("team/reviews")
+    digest = zoo.artifact.put("team", {"train.jsonl": b"{}\nx\n"}, format="dataset")
+    with refused(InvalidArgument, "DATASET_INVALID") as refusal:
+        await zoo.admin.publish("team/reviews", digest)
+    assert "train.jsonl, line 2" in refusal.message
+
+
+async def test_a_version_that_is_no_dataset_has_no_facts_of_one(zoo: CatalogService) -> None:
+    await zoo.published("team/bert")
+    assert not (await zoo.admin.get("team/bert")).facts.HasField("dataset")

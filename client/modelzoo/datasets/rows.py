@@ -1,0 +1,102 @@
+"""Rows of a table, gathered one by one: their number, their columns, their labels, and what is wrong with them."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from modelzoo.datasets.facts import Feature
+from modelzoo.datasets.layout import dataset_invalid
+from modelzoo.errors import InvalidArgument
+
+__all__ = ["Columns", "Faults", "Labels"]
+
+FAULTS_SHOWN = 20
+COLUMNS_MAX = 1000
+LABELS_MAX = 1000
+LABEL_CHARACTERS_MAX = 200
+LABEL_COLUMNS = ("label", "labels", "category", "class")
+
+_TYPES: Mapping[type, str] = {
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    str: "string",
+    list: "list",
+    dict: "object",
+}
+
+
+class Faults:
+    """What is wrong with which row; all are counted, the first 20 are told."""
+
+    def __init__(self) -> None:
+        self._count = 0
+        self._shown: list[str] = []
+
+    def add(self, path: str, line: int, problem: str) -> None:
+        self._count += 1
+        if len(self._shown) < FAULTS_SHOWN:
+            self._shown.append(f"{path}, line {line}: {problem}")
+
+    def raise_if_any(self) -> None:
+        """DATASET_INVALID that names the rows; metadata `faults` counts them."""
+        if not self._count:
+            return
+        more = f"; and {self._count - len(self._shown)} more" if self._count > len(self._shown) else ""
+        error = dataset_invalid(f"{self._count} of its rows cannot be read: {'; '.join(self._shown)}{more}")
+        raise InvalidArgument(error.reason, error.message, metadata={"faults": str(self._count)})
+
+
+class Columns:
+    """The columns of all rows, in the order in which they came up."""
+
+    def __init__(self) -> None:
+        self._types: dict[str, set[str]] = {}
+        self._present: Counter[str] = Counter()
+        self._rows = 0
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        """Rows need not all have the same columns. DATASET_INVALID where there are more than a table can have."""
+        self._rows += 1
+        for name, value in row.items():
+            types = self._types.setdefault(name, set())
+            if value is not None:
+                types.add(_TYPES[type(value)])
+                self._present[name] += 1
+        if len(self._types) > COLUMNS_MAX:
+            raise dataset_invalid(f"its rows have more than {COLUMNS_MAX} different columns")
+
+    def features(self) -> tuple[Feature, ...]:
+        return tuple(
+            Feature(name, _joined(types), optional=self._present[name] < self._rows)
+            for name, types in self._types.items()
+        )
+
+
+class Labels:
+    """How many rows have which label; nothing where there are more labels than classes would have."""
+
+    def __init__(self) -> None:
+        self._counts: Counter[str] | None = Counter()
+
+    def add(self, row: Mapping[str, Any]) -> None:
+        label = next((row[name] for name in LABEL_COLUMNS if name in row), None)
+        if isinstance(label, str | int) and not isinstance(label, bool):
+            self.count(str(label))
+
+    def count(self, label: str, rows: int = 1) -> None:
+        if self._counts is None:
+            return
+        if len(label) <= LABEL_CHARACTERS_MAX:
+            self._counts[label] += rows
+        if len(self._counts) > LABELS_MAX:
+            self._counts = None
+
+    def counts(self) -> dict[str, int]:
+        return dict(sorted((self._counts or {}).items()))
+
+
+def _joined(types: set[str]) -> str:
+    if types == {"integer", "number"}:
+        return "number"
+    return next(iter(types), "null") if len(types) <= 1 else "mixed"
