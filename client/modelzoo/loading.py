@@ -28,6 +28,16 @@ JSON_BYTES_MAX = 16 * 1024 * 1024
 REPEATS_MAX = 4096
 NAMED_MAX = 5
 WEIGHTS, INDEX, CONFIG = "model.safetensors", "model.safetensors.index.json", "config.json"
+PREPROCESSOR, TOKENIZER_CONFIG = "preprocessor_config.json", "tokenizer_config.json"
+
+# Without a vocabulary, transformers makes up one of special tokens and at most a placeholder for the space.
+MADE_UP_MAX = 1
+_VOCABULARIES = ("tokenizer.json", "vocab*", "*.model", "*.spm", "tekken.json")
+NO_TOKENIZER = (
+    "this version has no tokenizer: publish it with tokenizer.json, or with its vocabulary "
+    "(vocab.txt, vocab.json and merges.txt, or tokenizer.model)"
+)
+_PREPROCESSED = ("pixel_values", "input_features", "input_values")
 
 # They name code or kernels to fetch, or patch classes for the whole process.
 _DROPPED = frozenset(
@@ -82,15 +92,27 @@ def load_directory(path: Path, dtype: "torch.dtype | None" = None) -> "nn.Module
 def load_processor_directory(path: Path) -> Any:
     """What turns inputs into tensors for the model: its tokenizer, image processor, or the two together.
 
-    Raises MODEL_LOAD_FAILED where the directory has none that can be read.
+    Raises MODEL_LOAD_FAILED where a file that the model's inputs need is not there, or cannot be read.
     """
     from transformers import AutoProcessor, AutoTokenizer
 
     architectures.register()
-    composed = (path / "preprocessor_config.json").exists() or (path / "processor_config.json").exists()
+    composed = any((path / name).is_file() for name in (PREPROCESSOR, "processor_config.json"))
+    vocabulary = any(any(path.glob(pattern)) for pattern in _VOCABULARIES)
+    model_class = _class_in_config(path)
+    if not composed and getattr(model_class, "main_input_name", "") in _PREPROCESSED:
+        raise _failed(f"this version has no {PREPROCESSOR}: import it with one")
+    text = _reads_or_writes_text(model_class) if model_class else not composed
+    # Tokenizers of bytes or characters have settings and no vocabulary.
+    if text and not vocabulary and not (path / TOKENIZER_CONFIG).is_file():
+        raise _failed(NO_TOKENIZER)
     loader: Any = AutoProcessor if composed else AutoTokenizer
-    with _told_apart("the tokenizer or processor could not be read"):
-        return loader.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+    with _told_apart("the tokenizer or processor could not be read" if vocabulary or not text else NO_TOKENIZER):
+        processor = loader.from_pretrained(path, local_files_only=True, trust_remote_code=False)
+        made_up = text and _is_made_up(getattr(processor, "tokenizer", processor))
+    if made_up:
+        raise _failed(NO_TOKENIZER)
+    return processor
 
 
 def read_json(path: Path) -> Any:
@@ -146,20 +168,46 @@ def _total(value: Any) -> float:
 
 
 def _model_class(config: Any) -> Any:
-    import transformers
-    from transformers import MODEL_MAPPING, PreTrainedModel
+    from transformers import MODEL_MAPPING
 
     names: list[str] = [str(name) for name in config.architectures or ()]
     if not names:
         if type(config) not in MODEL_MAPPING:
             raise _unsupported(f"{CONFIG} names no architecture")
         return MODEL_MAPPING[type(config)]
-    found = architectures.classes().get(names[0]) or getattr(transformers, names[0], None)
-    if not (isinstance(found, type) and issubclass(found, PreTrainedModel)):
+    found = _class_named(names[0])
+    if found is None:
         raise _unsupported(f"its architecture {names[0][:80]!a} is not one of transformers' or the zoo's own")
-    if not isinstance(config, cast(Any, found).config_class):
+    if not isinstance(config, found.config_class):
         raise _failed(f"{CONFIG} names the architecture {names[0]}, which does not go with a {config.model_type}")
     return found
+
+
+def _class_named(name: str) -> Any:
+    """The model class of transformers' or the zoo's own; None where there is none of that name."""
+    import transformers
+
+    found = architectures.classes().get(name) or getattr(transformers, name, None)
+    return found if isinstance(found, type) and issubclass(found, transformers.PreTrainedModel) else None
+
+
+def _class_in_config(path: Path) -> Any:
+    """The model class that config.json names; None where it names none that is known. Raises MODEL_LOAD_FAILED."""
+    config = read_json(path / CONFIG)
+    names: Any = cast(dict[str, Any], config).get("architectures") if isinstance(config, dict) else None
+    return _class_named(str(cast(list[Any], names)[0])) if isinstance(names, list) and names else None
+
+
+def _reads_or_writes_text(model_class: Any) -> bool:
+    # The tokens of ImageGPT are colours.
+    reads = model_class.main_input_name == "input_ids" and "text" in model_class.input_modalities
+    return reads or model_class.can_generate()
+
+
+def _is_made_up(tokenizer: Any) -> bool:
+    """Whether the tokenizer knows next to nothing but its special tokens, so that every word would be unknown."""
+    special = {str(token) for token in tokenizer.added_tokens_decoder.values() if token.special}
+    return len(set(tokenizer.get_vocab()) - special - set(tokenizer.all_special_tokens)) <= MADE_UP_MAX
 
 
 def _map_tensors(path: Path) -> "dict[str, torch.Tensor]":

@@ -13,6 +13,7 @@ from transformers import (
     BertConfig,
     BertForMaskedLM,
     BertModel,
+    ByT5Tokenizer,
     GPT2Config,
     GPT2LMHeadModel,
     LlamaConfig,
@@ -27,6 +28,7 @@ from transformers import (
 from modelzoo.errors import FailedPrecondition
 from modelzoo.loading import load_directory, load_processor_directory
 from support.tiny_models import tiny_gpt2, tiny_llama, tiny_sentence_encoder
+from support.tiny_task_models import tiny_image_classifier, tiny_text_classifier, tiny_transcriber
 
 SMALL = {"vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
 MAKERS: dict[str, Callable[[], PreTrainedModel]] = {
@@ -102,6 +104,57 @@ def test_the_tokenizer_is_the_models_own(tmp_path: Path) -> None:
     directory = tiny_llama(tmp_path)
     text = "naïve 😀"
     assert load_processor_directory(directory).encode(text) == AutoTokenizer.from_pretrained(directory).encode(text)
+
+
+@pytest.mark.parametrize("kept", [(), ("tokenizer_config.json",)])
+@pytest.mark.parametrize("make", [tiny_text_classifier, tiny_llama, tiny_transcriber])
+def test_a_tokenizer_that_is_not_there_is_not_made_up(
+    tmp_path: Path, make: Callable[[Path], Path], kept: tuple[str, ...]
+) -> None:
+    directory = make(tmp_path)
+    for file in set(directory.glob("*token*")) | set(directory.glob("vocab*")) | set(directory.glob("merges*")):
+        if file.name not in kept:
+            file.unlink()
+    with pytest.raises(FailedPrecondition, match=r"no tokenizer: publish it with tokenizer\.json") as caught:
+        load_processor_directory(directory)
+    assert caught.value.reason == "MODEL_LOAD_FAILED"
+
+
+def test_a_vocabulary_of_special_tokens_only_is_no_tokenizer(tmp_path: Path) -> None:
+    directory = tiny_text_classifier(tmp_path)
+    (directory / "tokenizer.json").unlink()
+    (directory / "tokenizer_config.json").unlink()
+    (directory / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n")
+    with pytest.raises(FailedPrecondition, match="no tokenizer"):
+        load_processor_directory(directory)
+
+
+def test_vocab_txt_alone_is_a_tokenizer_of_bert(tmp_path: Path) -> None:
+    directory = tiny_text_classifier(tmp_path)
+    (directory / "tokenizer.json").unlink()
+    (directory / "tokenizer_config.json").unlink()
+    (directory / "vocab.txt").write_text("[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\na\ncat\n")
+    assert load_processor_directory(directory).encode("a cat") == [2, 5, 6, 3]
+
+
+def test_a_tokenizer_of_bytes_needs_no_vocabulary(tmp_path: Path) -> None:
+    T5ForConditionalGeneration(T5Config(vocab_size=384, d_model=8, d_kv=4, d_ff=8, num_layers=1)).save_pretrained(
+        tmp_path
+    )
+    ByT5Tokenizer().save_pretrained(tmp_path)
+    assert load_processor_directory(tmp_path).decode([100, 101]) == "ab"
+
+
+@pytest.mark.parametrize("make", [tiny_image_classifier, tiny_transcriber])
+def test_inputs_that_nothing_prepares_are_told_by_the_file_that_lacks(
+    tmp_path: Path, make: Callable[[Path], Path]
+) -> None:
+    directory = make(tmp_path)
+    for file in directory.glob("*processor_config.json"):
+        file.unlink()
+    with pytest.raises(FailedPrecondition, match=r"no preprocessor_config\.json: import it with one") as caught:
+        load_processor_directory(directory)
+    assert caught.value.reason == "MODEL_LOAD_FAILED"
 
 
 def change_config(directory: Path, **changes: object) -> None:
