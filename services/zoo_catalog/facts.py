@@ -36,6 +36,9 @@ CONTEXT_KEYS = (
     "max_sequence_length",
     "max_target_positions",
 )
+# What modules keep beside their parameters and save with them: the statistics of batch normalisation, and positions.
+BUFFERS = frozenset({"running_mean", "running_var", "num_batches_tracked", "position_ids"})
+
 # transformers writes 10**30 for "no limit".
 CONTEXT_MOST = 100_000_000
 
@@ -135,13 +138,17 @@ class _Reader:
         return await asyncio.to_thread(parse_card, await self._read(file, min(file.size, CARD_BYTES_MAX)))
 
     async def tensors(self) -> tuple[int, dict[str, int]]:
-        """Number of parameters, and bytes by dtype, over all safetensors files."""
+        """Number of parameters, and bytes by dtype, over all safetensors files.
+
+        Tensors whose last name component is one of BUFFERS are no parameters, as torch counts them; their bytes count.
+        """
         parameters = 0
         dtype_bytes: Counter[str] = Counter()
         for file in self._manifest.files:
             if file.path.endswith(".safetensors") and (header := await self._header(file)):
                 for tensor in header.tensors:
-                    parameters += math.prod(tensor.shape)
+                    if tensor.name.rpartition(".")[2] not in BUFFERS:
+                        parameters += math.prod(tensor.shape)
                     dtype_bytes[tensor.dtype] += tensor.size_bytes
         return parameters, dict(sorted(dtype_bytes.items()))
 

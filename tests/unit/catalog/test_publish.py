@@ -62,6 +62,20 @@ async def test_facts_are_read_from_the_bytes(zoo: CatalogService) -> None:
     assert (facts.file_count, facts.size_bytes) == (4, sum(map(len, files.values())))
 
 
+async def test_buffers_are_no_parameters_though_their_bytes_count(zoo: CatalogService) -> None:
+    kept = {"bn.weight": ("F32", [4], 16), "running_mean.weight": ("F32", [2], 8)}
+    buffers = {
+        "bn.running_mean": ("F32", [4], 16),
+        "bn.running_var": ("F32", [4], 16),
+        "bn.num_batches_tracked": ("I64", [], 8),
+        "position_ids": ("I64", [1, 8], 64),
+    }
+    files = {"config.json": b"{}", "model.safetensors": safetensors(**kept, **buffers)}
+    facts = (await zoo.admin.publish("team/bert", await ready(zoo, **files))).facts
+    assert facts.parameters == 6
+    assert dict(facts.dtype_bytes) == {"F32": 56, "I64": 72}
+
+
 async def test_the_model_says_what_its_newest_version_says(zoo: CatalogService) -> None:
     before = await ready(zoo)
     old = (await zoo.admin.catalog.GetModel(pb.GetModelRequest(name="team/bert"))).model
