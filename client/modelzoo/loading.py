@@ -199,9 +199,9 @@ def _class_in_config(path: Path) -> Any:
 
 
 def _reads_or_writes_text(model_class: Any) -> bool:
-    # The tokens of ImageGPT are colours.
-    reads = model_class.main_input_name == "input_ids" and "text" in model_class.input_modalities
-    return reads or model_class.can_generate()
+    if model_class.main_input_name == "input_ids":
+        return "text" in model_class.input_modalities  # the tokens of ImageGPT are colours
+    return model_class.can_generate()
 
 
 def _is_made_up(tokenizer: Any) -> bool:

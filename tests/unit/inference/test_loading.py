@@ -16,6 +16,8 @@ from transformers import (
     ByT5Tokenizer,
     GPT2Config,
     GPT2LMHeadModel,
+    ImageGPTConfig,
+    ImageGPTImageProcessor,
     LlamaConfig,
     LlamaForCausalLM,
     PreTrainedModel,
@@ -143,6 +145,12 @@ def test_a_tokenizer_of_bytes_needs_no_vocabulary(tmp_path: Path) -> None:
     )
     ByT5Tokenizer().save_pretrained(tmp_path)
     assert load_processor_directory(tmp_path).decode([100, 101]) == "ab"
+
+
+def test_tokens_that_are_colours_need_no_vocabulary(tmp_path: Path) -> None:
+    ImageGPTConfig(architectures=["ImageGPTForCausalImageModeling"]).save_pretrained(tmp_path)
+    ImageGPTImageProcessor(clusters=[[-1.0, -1.0, -1.0], [1.0, 1.0, 1.0]]).save_pretrained(tmp_path)
+    assert type(load_processor_directory(tmp_path)).__name__.startswith("ImageGPTImageProcessor")
 
 
 @pytest.mark.parametrize("make", [tiny_image_classifier, tiny_transcriber])
