@@ -1,6 +1,8 @@
 """Models by name from a running zoo: torchvision's own outputs, and what is said where the zoo has none."""
 
+import json
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +14,22 @@ from PIL import Image
 import modelzoo
 from modelzoo import models
 from modelzoo.client import Client
-from modelzoo.convert import torchvision
 from modelzoo.errors import FailedPrecondition, NotFound
-from support.cluster import Cluster
+from support.cluster import Cluster, zoo
 from support.tiny_models import tiny_gpt2
 from support.torchvision_nets import golden_logits, golden_state, known_input, relative_error
 
 ERROR_MAX = 1e-3
 NAMESPACE = "named"
 MAKERS: dict[str, Callable[..., Any]] = {"alexnet": models.alexnet, "resnet18": models.resnet18}
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """A network with the golden weights, in the zoo."""
+
+    arch: str
+    reference: str
 
 
 @pytest.fixture
@@ -31,31 +40,32 @@ def client(cluster: Cluster, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
         yield client
 
 
-def published(arch: str, client: Client, folder: Path) -> str:
-    """The reference of a network with the golden weights."""
-    torch.save(golden_state(arch), folder / "weights.pth")
-    (folder / arch).mkdir()
-    torchvision.convert(arch, folder / "weights.pth", folder / arch)
-    return client.push(folder / arch, f"{NAMESPACE}/{arch}").reference
+@pytest.fixture(scope="module", params=MAKERS)
+def imported(request: pytest.FixtureRequest, cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Imported:
+    """A network that torchvision computed, by `zoo import`."""
+    arch: str = request.param
+    weights = tmp_path_factory.mktemp("weights") / f"{arch}.pth"
+    torch.save(golden_state(arch), weights)
+    access = ("--url", cluster.url, "--key", cluster.admin_key)
+    words = ("import", "torchvision", arch, str(weights), f"{NAMESPACE}/{arch}", "--create-namespace", "--json")
+    return Imported(arch, json.loads(zoo(*access, *words))["reference"])
 
 
-@pytest.mark.parametrize("arch", MAKERS)
-def test_a_network_from_the_zoo_computes_what_torchvision_computed(arch: str, client: Client, tmp_path: Path) -> None:
-    network = MAKERS[arch](pretrained=True, reference=published(arch, client, tmp_path), client=client)
+def test_a_network_from_the_zoo_computes_what_torchvision_computed(imported: Imported, client: Client) -> None:
+    network = MAKERS[imported.arch](pretrained=True, reference=imported.reference, client=client)
     with torch.no_grad():
         logits = network(known_input())
-    assert relative_error(logits, golden_logits(arch)) < ERROR_MAX
+    assert relative_error(logits, golden_logits(imported.arch)) < ERROR_MAX
     assert not network.training
     assert network.config.id2label[1] == "goldfish"
 
 
-@pytest.mark.parametrize("arch", MAKERS)
-def test_a_worker_computes_what_the_network_does_on_this_machine(arch: str, client: Client, tmp_path: Path) -> None:
-    reference = published(arch, client, tmp_path)
+def test_a_worker_computes_what_the_network_does_on_this_machine(imported: Imported, client: Client) -> None:
+    reference = imported.reference
     picture = Image.fromarray(numpy.random.default_rng(5).integers(0, 255, (320, 280, 3), dtype=numpy.uint8))
     pixels = modelzoo.load_processor(reference, client=client)(picture, return_tensors="pt")["pixel_values"]
     with torch.no_grad():
-        logits = MAKERS[arch](pretrained=True, reference=reference, client=client)(pixels)[0]
+        logits = MAKERS[imported.arch](pretrained=True, reference=reference, client=client)(pixels)[0]
     found = client.classify_image(reference, picture, top_k=1000)
     answered = torch.tensor([label.score for label in sorted(found.labels, key=lambda label: label.index)])
     # Logits up to a constant, which softmax forgets; where a probability is too small for float32 so is its logarithm.
