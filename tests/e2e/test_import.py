@@ -13,8 +13,9 @@ from transformers import ResNetConfig, ResNetForImageClassification
 
 from modelzoo.errors import NotFound
 from support.cluster import ZOO, Cluster
+from support.healthy_stream import HealthyStream, healthy_stream
 from support.hub_server import COMMIT, HubServer, hub_server
-from support.tiny_models import reciting_gpt2, tiny_gpt2
+from support.tiny_models import reciting_gpt2, tiny_gpt2, tiny_sentence_encoder
 
 pytestmark = pytest.mark.timeout(600)
 
@@ -53,6 +54,15 @@ def zoo_import(cluster: Cluster, server: HubServer, tmp_path: Path) -> Run:
         return done
 
     return run
+
+
+@pytest.fixture(scope="module")
+def answers(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Iterator[HealthyStream]:
+    """A sentence is embedded, over and over again."""
+    with cluster.client() as zoo:
+        zoo.push(tiny_sentence_encoder(tmp_path_factory.mktemp("encoder")), f"{SPACE}/healthy", create_namespace=True)
+        with healthy_stream(lambda: zoo.embed(f"{SPACE}/healthy", ["well"]).round(4).tolist()) as stream:
+            yield stream
 
 
 def test_hub_model_is_published_and_answers(cluster: Cluster, zoo_import: Run, server: HubServer, tmp_path: Path):
@@ -99,16 +109,32 @@ def test_a_namespace_that_is_missing_is_told_before_anything_is_converted(zoo_im
     assert "converting" not in done.stderr
 
 
+def test_state_dict_that_does_not_fit_is_refused_with_what_is_wrong(
+    cluster: Cluster, zoo_import: Run, answers: HealthyStream, tmp_path: Path
+):
+    state = torchvision_resnet()
+    del state["layer3.0.bn1.weight"]
+    torch.save(state | {"extra.bias": torch.zeros(1), "fc.bias": torch.zeros(5)}, tmp_path / "mine.pth")
+    with answers.beside():
+        done = zoo_import("torchvision", "resnet18", "mine.pth", f"{SPACE}/misfit", rc=6)
+    assert "STATE_DICT_MISMATCH" in done.stderr
+    for wrong in ("1 missing: 'layer3.0.bn1.weight'", "'extra.bias'", "'fc.bias'"):
+        assert wrong in done.stderr
+    with cluster.client() as zoo, pytest.raises(NotFound):
+        zoo.version(f"{SPACE}/misfit")
+
+
 @pytest.mark.parametrize("form", ["hf", "torchvision"])
 def test_malicious_checkpoint_runs_nothing_and_is_not_published(
-    cluster: Cluster, zoo_import: Run, tmp_path: Path, form: str
+    cluster: Cluster, zoo_import: Run, answers: HealthyStream, tmp_path: Path, form: str
 ):
     folder = tiny_gpt2(tmp_path / "model")
     (folder / "model.safetensors").unlink()
     file = folder / "pytorch_model.bin"
     torch.save({"a": torch.zeros(2), "b": Evil(tmp_path / "ran")}, file)
     words = ("hf", folder) if form == "hf" else ("torchvision", "resnet18", file)
-    done = zoo_import(*words, f"{SPACE}/evil-{form}", rc=6)
+    with answers.beside():
+        done = zoo_import(*words, f"{SPACE}/evil-{form}", rc=6)
     assert "PICKLE_REFUSED" in done.stderr
     assert not (tmp_path / "ran").exists()
     with cluster.client() as zoo, pytest.raises(NotFound):
