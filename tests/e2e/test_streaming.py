@@ -70,3 +70,10 @@ def test_embeddings_are_those_of_the_models_own_pooling(starters: Cluster, tmp_p
     mask = batch["attention_mask"].unsqueeze(-1)
     mean = torch.nn.functional.normalize((hidden * mask).sum(1) / mask.sum(1), dim=1)
     assert numpy.allclose(ours, mean.numpy(), atol=1e-5)
+
+
+def test_no_process_but_the_worker_loads_torch(starters: Cluster) -> None:
+    with starters.client() as client:
+        client.embed(SENTENCES, ["hello"])
+    processes = {process.name: Path(f"/proc/{process.pid}/maps") for process in starters.state().processes}
+    assert {name for name, maps in processes.items() if "/libtorch" in maps.read_text()} == {"worker"}
