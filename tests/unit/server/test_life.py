@@ -11,7 +11,8 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 
 from support.toy_artifact import SERVICE, Running, file, manifest
 from support.waiting import eventually
-from zoo_server.principal import create_signer
+from zoo_server.authorization import Rules
+from zoo_server.principal import Verifier, create_signer
 from zoo_server.server import build
 from zoo_server.settings import ServerSettings
 
@@ -31,10 +32,16 @@ async def test_health_and_reflection_need_no_credential(running: Running) -> Non
 
 async def test_an_address_that_is_taken_is_refused(running: Running, settings: ServerSettings) -> None:
     taken = settings.model_copy(update={"listen": f"127.0.0.1:{running.server.port}"})
-    from zoo_server.principal import Verifier
-
     with pytest.raises(RuntimeError):
         await build(taken, {}, Verifier([])).start(())
+
+
+async def test_a_method_without_an_authorisation_rule_is_refused_at_start(
+    settings: ServerSettings, rules: Rules
+) -> None:
+    fewer = {method: rule for method, rule in rules.items() if not method.endswith("/Unpin")}
+    with pytest.raises(RuntimeError, match=rf"without an authorisation rule: /{SERVICE}/Unpin$"):
+        await build(settings, fewer, Verifier([])).start((SERVICE,))
 
 
 async def test_draining_finishes_calls_in_flight_and_takes_no_new_ones(running: Running) -> None:
