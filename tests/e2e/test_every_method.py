@@ -22,6 +22,7 @@ from zoo.iam.v1 import key_pb2 as key
 from zoo.inference.v1 import generation_pb2 as generation
 from zoo.inference.v1 import inference_service_pb2 as inference
 from zoo.inference.v1 import worker_service_pb2 as worker
+from zoo_gateway.routes import load_descriptors
 
 SERVICES = (
     "zoo.artifact.v1.ArtifactService",
@@ -163,6 +164,12 @@ def assert_answer(error: ZooError | None, answer: Answer) -> None:
     elif error is not None:
         assert error.code not in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED)
         assert error.reason != ""
+
+
+def test_every_service_of_the_protos_is_called() -> None:
+    assert set(SERVICES) == {
+        f"{file.package}.{service.name}" for file in load_descriptors().file for service in file.service
+    }
 
 
 def test_every_method_has_an_example() -> None:
