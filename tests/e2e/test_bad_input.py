@@ -2,8 +2,10 @@
 
 import base64
 import hashlib
+import io
 import json
 import struct
+import zipfile
 from collections.abc import Iterator
 from typing import Any
 
@@ -104,15 +106,29 @@ BAD_PATHS = {
 }
 
 
+PICKLE = b"\x80\x04\x95\x11\x00\x00\x00\x00\x00\x00\x00\x8c\x02os\x94\x8c\x06system\x94\x93\x94."
+
+
+def zipped(content: bytes) -> bytes:
+    """As torch.save writes it."""
+    packed = io.BytesIO()
+    with zipfile.ZipFile(packed, "w") as archive:
+        archive.writestr("archive/data.pkl", content)
+    return packed.getvalue()
+
+
+PICKLES = {"notes.txt": PICKLE, "weights.pth": zipped(PICKLE), "tokenizer.json": zipped(PICKLE)}
+
+
 def file(path: str, content: bytes) -> dict[str, Any]:
     blob = {"digest": blake3(content).hexdigest(), "size": len(content)}
     return {"path": path, "size": len(content), "sha256": hashlib.sha256(content).hexdigest(), "blobs": [blob]}
 
 
-def puts(files: list[dict[str, Any]], code: str, reason: str) -> Case:
+def puts(files: list[dict[str, Any]], code: str, reason: str, says: str = "") -> Case:
     manifest = rfc8785.dumps({"schema": "manifest/1", "format": "opaque", "cut": "tensor/1", "files": files})
     request = {"namespace": "zoo", "manifest": base64.b64encode(manifest).decode()}
-    return Case(f"{ARTIFACT}/PutManifest", ("POST", "/v1/namespaces/zoo/manifests"), request, code, reason)
+    return Case(f"{ARTIFACT}/PutManifest", ("POST", "/v1/namespaces/zoo/manifests"), request, code, reason, says)
 
 
 @pytest.fixture
@@ -157,10 +173,10 @@ def test_a_bad_path_is_refused(cluster: Cluster, stored: Any, name: str) -> None
     assert_refused(cluster, puts(files, "INVALID_ARGUMENT", reason), cluster.admin_key)
 
 
-def test_a_pickle_is_refused_under_any_name(cluster: Cluster, stored: Any) -> None:
-    content = b"\x80\x04\x95\x11\x00\x00\x00\x00\x00\x00\x00\x8c\x02os\x94\x8c\x06system\x94\x93\x94."
-    stored(content)
-    case = puts([file("notes.txt", content)], "INVALID_ARGUMENT", "PICKLE_REFUSED")
+@pytest.mark.parametrize("name", PICKLES)
+def test_a_pickle_is_refused_under_any_name(cluster: Cluster, stored: Any, name: str) -> None:
+    stored(PICKLES[name])
+    case = puts([file(name, PICKLES[name])], "INVALID_ARGUMENT", "PICKLE_REFUSED", name)
     assert_refused(cluster, case, cluster.admin_key)
 
 
