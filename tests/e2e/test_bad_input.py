@@ -56,8 +56,14 @@ CASES = {
     "another task": embeds(["a"], "FAILED_PRECONDITION", "TASK_MISMATCH", model=CHAT, says="Generate"),
     "empty prompt": generates({"prompt": ""}, "INPUT_EMPTY"),
     "blank text": embeds([" \n"], "INVALID_ARGUMENT", "INPUT_EMPTY"),
-    "prompt over the context": generates({"prompt": "word " * 9000}, "CONTEXT_EXCEEDED", "8192"),
-    "text over the context": embeds(["word " * 900], "INVALID_ARGUMENT", "CONTEXT_EXCEEDED", says="256"),
+    "prompt over the context": generates(
+        {"prompt": "word " * 9000},
+        "CONTEXT_EXCEEDED",
+        "has 9031 tokens, which leaves no room for an answer in the model's context of 8192",
+    ),
+    "text over the context": embeds(
+        ["word " * 900], "INVALID_ARGUMENT", "CONTEXT_EXCEEDED", says="902 tokens and the model reads 256"
+    ),
     "more tokens than the context leaves": generates({"prompt": "a", "max_tokens": 8192}, "CONTEXT_EXCEEDED"),
     "NUL": generates({"prompt": "a\0b"}, "TEXT_INVALID"),
     "temperature": generates({"prompt": "a", "sampling": {"temperature": 2.5}}, "FIELD_INVALID", "temperature"),

@@ -123,7 +123,7 @@ BAD_SOUNDS = {
     "HTML": (HTML, "AUDIO_INVALID", "HTML"),
 }
 OTHERS = {
-    "text over the context": labels("a" * TEXT_CONTEXT, "CONTEXT_EXCEEDED", str(TEXT_CONTEXT)),
+    "text over the context": labels("a" * 90, "CONTEXT_EXCEEDED", f"92 tokens and the model reads {TEXT_CONTEXT}"),
     "blank text": labels(" \n", "INPUT_EMPTY"),
     "NUL": labels("a\0b", "TEXT_INVALID"),
     "picture to a text model": classifies(PHOTO, "TASK_MISMATCH", "ClassifyText", model=TEXTS),

@@ -21,6 +21,7 @@ SHARE_OF_THE_WAY = {
     "zoo/resnet18-digits": 0.9,
     "zoo/bert-mini-wordnet": 0.4,
     "zoo/gpt2-mini": 0.25,
+    "zoo/dfine-mini-digits": 0.6,
 }
 
 pytestmark = pytest.mark.timeout(1800)
