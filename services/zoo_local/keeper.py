@@ -19,6 +19,8 @@ __all__ = ["PROBE_EVERY_S", "Backoff", "Keeper", "ProcessState"]
 PROBE_EVERY_S = 0.1
 # So many starts in a row that came to nothing are worth telling people about.
 FAILING_AFTER = 3
+# A day of failures would otherwise make a number that no float holds.
+DOUBLINGS_MAX = 32
 
 
 class ProcessState(StrEnum):
@@ -40,7 +42,8 @@ class Backoff:
     forget_after_s: float = 30.0
 
     def after(self, failures: int) -> float:
-        return min(self.first_s * 2 ** (failures - 1), self.most_s)
+        doublings = min(failures - 1, DOUBLINGS_MAX)
+        return min(self.first_s * 2**doublings, self.most_s)
 
 
 class Keeper:
