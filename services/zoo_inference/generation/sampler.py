@@ -7,6 +7,9 @@ from zoo_inference.engine import Sampling
 
 __all__ = ["Sampler"]
 
+# float32 divides by it without overflow; already it leaves next to nothing to chance.
+TEMPERATURE_MIN = 1e-6
+
 
 class Sampler:
     """One request's draws. The same seed and logits give the same tokens, whatever else is drawn in between."""
@@ -26,7 +29,9 @@ class Sampler:
         if self._sampling.temperature == 0:
             return int(logits.argmax())
         values, tokens = self._candidates(logits.float())
-        probabilities = torch.softmax(values / self._sampling.temperature, dim=-1)
+        # By the distance to the first, which stays 0 however small the temperature is.
+        distances = (values - values[0]) / max(self._sampling.temperature, TEMPERATURE_MIN)
+        probabilities = torch.softmax(distances, dim=-1)
         if self._sampling.top_p < 1:
             # The first token is always in; each further one only if those before it do not reach top_p.
             before = probabilities.cumsum(-1) - probabilities
