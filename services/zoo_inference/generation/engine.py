@@ -140,7 +140,13 @@ class GenerationEngine:
         waiting = self._scheduler.next_waiting()
         if waiting is None:
             return None
-        sequence = self._scheduler.prefilling = Sequence(waiting.number, waiting.task, self._decoder)
+        try:
+            sequence = Sequence(waiting.number, waiting.task, self._decoder)
+        except Exception:
+            log.exception("request %d cannot begin", waiting.number)
+            self._outbox.append((waiting.number, _failed()))
+            return None
+        self._scheduler.prefilling = sequence
         self._prefill_memory = self._runner.new_memory()
         self._prefill_memory.add_row()
         self._outbox.append((waiting.number, Started()))

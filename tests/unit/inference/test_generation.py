@@ -1,7 +1,7 @@
 """The decode loop against transformers' generate, and requests that share a batch."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from modelzoo.tasks.tokenizing import Tokenizing
 from support.tiny_models import reciting_gpt2, tiny_gpt2, tiny_llama
 from support.waiting import eventually
 from zoo_inference.engine import Finished, FinishReason, GenerationTask, Sampling
+from zoo_inference.generation.detokenizer import TokenDecoder
 from zoo_inference.generation.engine import CHUNK_TOKENS, GenerationEngine
 from zoo_inference.generation.runner import Runner
 from zoo_inference.generation.scheduler import Limits
@@ -53,10 +54,12 @@ class Rig:
 
 
 @asynccontextmanager
-async def rig(directory: Path, limits: Limits = LIMITS) -> AsyncIterator[Rig]:
+async def rig(
+    directory: Path, limits: Limits = LIMITS, *, decoder: Callable[[Tokenizing], TokenDecoder] = lambda it: it
+) -> AsyncIterator[Rig]:
     model, tokenizer = load_directory(directory), load_processor_directory(directory)
     ends = frozenset({tokenizer.eos_token_id})
-    engine = GenerationEngine(Runner(model), Tokenizing(tokenizer), ends, limits)
+    engine = GenerationEngine(Runner(model), decoder(Tokenizing(tokenizer)), ends, limits)
     try:
         yield Rig(model, tokenizer, engine)
     finally:
@@ -211,6 +214,19 @@ async def fails(awaitable: Awaitable[object]) -> str:
     return caught.value.reason
 
 
+class Stumbling:
+    """Decodes nothing that has POISON in it."""
+
+    def __init__(self, tokenizing: Tokenizing) -> None:
+        self._tokenizing = tokenizing
+
+    def decode(self, tokens: Sequence[int]) -> str:
+        text = self._tokenizing.decode(tokens)
+        if POISON in text:
+            raise RuntimeError("poisoned")
+        return text
+
+
 def poison(it: Rig, *, on_raise: bool) -> None:
     """Make the model fail over the input POISON: raise, or answer not a number."""
     token = it.tokenizer.encode(POISON)[0]
@@ -243,6 +259,13 @@ async def test_a_token_that_breaks_a_batch_ends_its_own_request_only(tmp_path: P
         results = await asyncio.gather(fails(it.text("1234", max_tokens=50)), it.text("12345678901", max_tokens=50))
         assert results == ["ENGINE_FAILED", "to be or not to be"]
         assert await it.text("12345678901", max_tokens=5) == "to be"
+
+
+async def test_a_request_whose_input_cannot_be_written_fails_alone(tmp_path: Path) -> None:
+    async with rig(tiny_llama(tmp_path), decoder=Stumbling) as it:
+        good = asyncio.ensure_future(it.text("hello", max_tokens=100))
+        assert await fails(it.text("bad" + POISON)) == "ENGINE_FAILED"
+        assert await good == it.expected("hello", 100)
 
 
 async def test_closing_ends_what_is_left(tmp_path: Path) -> None:
