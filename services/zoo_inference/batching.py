@@ -49,7 +49,8 @@ class Batcher(Generic[I, R]):
     """Calls `run` with batches, on a thread of its own. `run` gives one result for each of its items, in order.
     `cost_of` says what an item adds to a batch.
 
-    If it raises, the batch is halved until the culprit is alone: only its request fails, with ENGINE_FAILED.
+    If it raises, or gives another number of results, the batch is halved until the culprit is alone: only its request
+    fails, with ENGINE_FAILED.
     """
 
     def __init__(
@@ -132,6 +133,8 @@ class Batcher(Generic[I, R]):
         loop = asyncio.get_running_loop()
         try:
             results = await loop.run_in_executor(self._thread, self._run, [item.content for item in batch])
+            if len(results) != len(batch):
+                raise ValueError(f"{len(results)} results")
         # A model can fail in every way there is.
         except Exception:
             log.exception("a batch of %d items failed", len(batch))

@@ -9,12 +9,12 @@ import pytest
 from modelzoo.errors import Unavailable
 from zoo_inference.batching import Batcher, BatchLimits
 
-POISON = 666
+POISON, LOST = 666, 667
 ByLength = Batcher[list[int], int]
 
 
 class Lengths:
-    """Answers each item's length; remembers its batches; fails over a batch with POISON in it."""
+    """Answers each item's length, but of one with LOST in it; remembers its batches; fails over one with POISON."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
@@ -26,7 +26,7 @@ class Lengths:
         self.batches.append([len(tokens) for tokens in batch])
         if any(POISON in tokens for tokens in batch):
             raise RuntimeError("poisoned")
-        return [len(tokens) for tokens in batch]
+        return [len(tokens) for tokens in batch if LOST not in tokens]
 
 
 @pytest.fixture
@@ -80,8 +80,9 @@ async def test_the_oldest_is_never_passed_over(batcher: ByLength, lengths: Lengt
     assert lengths.batches[1] == [30]
 
 
-async def test_only_the_culprit_fails(batcher: ByLength) -> None:
-    bad = batcher.submit([[1], [POISON]], nothing)
+@pytest.mark.parametrize("culprit", [POISON, LOST])
+async def test_only_the_culprit_fails(batcher: ByLength, culprit: int) -> None:
+    bad = batcher.submit([[1], [culprit]], nothing)
     results = await asyncio.gather(
         batcher.submit(items(1), nothing), bad, batcher.submit(items(2), nothing), return_exceptions=True
     )
