@@ -87,6 +87,7 @@ EXAMPLES = {
     "CatalogService/CreateModel": writes(catalog.CreateModelRequest(model=model.Model(name="zoo/not-to-be"))),
     "CatalogService/GetModel": reads(catalog.GetModelRequest(name="zoo/none")),
     "CatalogService/ListModels": shows_what_is_visible(catalog.ListModelsRequest()),
+    "CatalogService/CountModels": shows_what_is_visible(catalog.CountModelsRequest()),
     "CatalogService/CreateVersion": writes(catalog.CreateVersionRequest(model="zoo/none", manifest_digest=DIGEST)),
     "CatalogService/GetVersion": reads(catalog.GetVersionRequest(reference="zoo/none@1")),
     "CatalogService/ListVersions": reads(catalog.ListVersionsRequest(model="zoo/none")),
