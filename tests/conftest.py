@@ -14,6 +14,7 @@ from pathlib import Path
 
 import pytest
 
+from support.postgresql import PostgresqlServer, postgresql_server
 from support.servers import RedisServer, S3Server, redis_server, seaweedfs
 
 NOT_RUN_HERE = Path(__file__).with_name("not_run_here.toml")
@@ -47,6 +48,27 @@ def redis_shared() -> Iterator[RedisServer]:
 def redis_url(redis_shared: RedisServer) -> str:
     """A Redis URL whose database is this test's own, and empty."""
     return redis_shared.url(next(_database_numbers))
+
+
+@pytest.fixture(scope="session")
+def postgresql_shared() -> Iterator[PostgresqlServer]:
+    """One PostgreSQL for the whole run, started by the first test that asks; nobody kills it."""
+    with postgresql_server() as server:
+        yield server
+
+
+@pytest.fixture
+def postgresql_url(postgresql_shared: PostgresqlServer) -> str:
+    """A database URL whose schema is this test's own, and not there yet."""
+    return postgresql_shared.url(f"test_{uuid.uuid4().hex}")
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """The same test on every engine."""
+    if request.param == "postgresql":
+        return request.getfixturevalue("postgresql_url")
+    return f"sqlite:///{tmp_path}/data/zoo.db"
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,9 @@ __all__ = ["Settings"]
 class Settings(ServerSettings):
     """Each field is the environment variable ZOO_<NAME>."""
 
-    database_url: str
-    """Where the index is: `sqlite:////path/artifact.db`."""
+    database_url: str = Field(repr=False)
+    """Where the index is: `sqlite:////path/artifact.db` for one replica, or for any number
+    `postgresql://user:password@host:port/database?schema=artifact`; `sslmode` and so on as for libpq."""
     blobs_url: str
     """Where the bytes are: `s3://bucket/prefix?endpoint=http://host:port&region=us-east-1`."""
     access_key: str = Field(validation_alias="AWS_ACCESS_KEY_ID")

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from pydantic import Field
+
 from zoo_server.settings import ServerSettings
 
 __all__ = ["Settings"]
@@ -13,8 +15,9 @@ class Settings(ServerSettings):
     # Required here.
     identity: Path  # pyright: ignore[reportGeneralTypeIssues, reportIncompatibleVariableOverride]
     """This service's own signing key, for its calls of the artifact service."""
-    database_url: str
-    """Where the tables are: `sqlite:////path/catalog.db`."""
+    database_url: str = Field(repr=False)
+    """Where the tables are: `sqlite:////path/catalog.db` for one replica, or for any number
+    `postgresql://user:password@host:port/database?schema=catalog`; `sslmode` and so on as for libpq."""
     artifact: str
     """Address of the artifact service: `host:port`."""
     bootstrap_key_file: Path | None = None

@@ -3,33 +3,37 @@
 Statements are SQLAlchemy Core, written by the services; what differs between engines is in a module per engine.
 """
 
+import logging
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from sqlalchemy import BigInteger, Dialect, Row, Select, Table, insert
+from sqlalchemy import BigInteger, Dialect, Integer, Row, Select, Table, insert
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, TimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.expression import ColumnElement
+from sqlalchemy.sql.functions import FunctionElement
 from sqlalchemy.types import TypeDecorator
 
-from modelzoo.errors import ResourceExhausted, Unavailable
-from zoo_store import sqlite
+from modelzoo.errors import InvalidArgument, ResourceExhausted, Unavailable
+from zoo_store import postgresql, sqlite
+from zoo_store.sql_driver import Conflict, Driver, Engine
 
 __all__ = ["Conflict", "Database", "UtcTime", "now", "open_database", "ordered_append"]
 
+log = logging.getLogger(__name__)
+
+URLS = "sqlite:///path or postgresql://user:password@host:port/database"
 RETRY_AFTER_S = 1.0
+
+_ENGINES: dict[str, Engine] = {"sqlite": sqlite, "postgresql": postgresql}
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MICROSECOND = timedelta(microseconds=1)
-
-
-class Conflict(Exception):
-    """A write broke a constraint of the database; the message names it. The caller knows what it means, and says so."""
 
 
 class UtcTime(TypeDecorator[datetime]):
@@ -61,40 +65,49 @@ def _now_in_sqlite(element: now, compiler: SQLCompiler, **_: Any) -> str:
     return sqlite.NOW_MICROSECONDS
 
 
+@compiles(now, "postgresql")
+def _now_in_postgresql(element: now, compiler: SQLCompiler, **_: Any) -> str:
+    return postgresql.NOW_MICROSECONDS
+
+
 class Database:
     """Transactions in one database.
 
     A statement that fails for what the database holds raises Conflict, one that fails because the database cannot be
-    reached or is stuck Unavailable DEPENDENCY_UNAVAILABLE, a full disk ResourceExhausted DISK_FULL: all of them leave
-    the `async with` block, and nothing that was written in it remains. A wrong statement raises what SQLAlchemy says.
+    reached or is stuck Unavailable DEPENDENCY_UNAVAILABLE, a full disk ResourceExhausted DISK_FULL, a value that has no
+    place in the engine InvalidArgument FIELD_INVALID: all of them leave the `async with` block, and nothing that was
+    written in it remains. A wrong statement raises what SQLAlchemy says.
     """
 
-    def __init__(self, engines: sqlite.Engines) -> None:
-        self._reader = engines.reader
-        self._writer = engines.writer
-        self._lookups = engines.lookups
+    def __init__(self, driver: Driver, engine: Engine) -> None:
+        self._driver = driver
+        self._engine = engine
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncConnection]:
         """A transaction that sees one state of the database, and cannot write."""
-        with _translated():
-            async with self._reader.connect() as connection:
+        with _translated(self._engine):
+            async with self._driver.read() as connection:
                 yield connection
 
     async def fetch(self, query: Select[Any], values: Mapping[str, object]) -> Sequence[Row[Any]]:
-        """The rows of one query with these values for its parameters: several times as fast as by `read`."""
-        with _translated():
-            return await self._lookups.fetch(query, values)
+        """The rows of one query with these values for its parameters: several times as fast as by `read`.
+
+        For queries that are built once: an engine may prepare them, and remember them by their identity.
+        """
+        with _translated(self._engine):
+            return await self._driver.fetch(query, values)
 
     @asynccontextmanager
     async def write(self) -> AsyncGenerator[AsyncConnection]:
         """A transaction, committed at the end of the block and rolled back if that raises or is cancelled.
 
         Once the block is left, what was written survives the loss of the process and of the machine's power. Others
-        who write wait until then, so that the block holds nothing slow.
+        who write, in whichever process, wait until then, so that the block holds nothing slow. Where the end of the
+        block raises Unavailable, it may have been committed all the same: only its answer was lost.
         """
-        with _translated():
-            async with self._writer.begin() as connection:
+        with _translated(self._engine):
+            async with self._driver.write() as connection:
                 yield connection
 
     @asynccontextmanager
@@ -103,62 +116,85 @@ class Database:
 
         Conflict if a row refers to nothing at the end.
         """
-        with _translated():
-            async with (
-                self._writer.connect() as connection,
-                sqlite.foreign_keys_off(connection),
-                connection.begin(),
-            ):
+        with _translated(self._engine):
+            async with self._driver.change_schema() as connection:
                 yield connection
-                dangling = await sqlite.dangling_references(connection)
-                if dangling:
-                    raise Conflict(f"after the migration, rows refer to nothing: {dangling}")
 
 
 @asynccontextmanager
 async def open_database(url: str) -> AsyncGenerator[Database]:
-    """The database that `url` names: `sqlite:///relative/path` or `sqlite:////absolute/path`, made if missing.
+    """The database that `url` names. Raises ValueError for a URL of another kind.
 
-    One process has a SQLite database at a time: the second gets sqlite.DatabaseInUse. Raises ValueError for a URL of
-    another kind.
+    `sqlite:///relative/path` or `sqlite:////absolute/path`, made if missing. One process has it at a time: the second
+    gets sqlite.DatabaseInUse.
+
+    `postgresql://user:password@host:port/database`, which any number of processes share. `?schema=` names the schema
+    of the tables, made if missing; `sslmode=` and what else libpq knows is passed on.
     """
     try:
         parsed = make_url(url)
     except ArgumentError:
-        raise ValueError("a database URL is sqlite:///path, and this is no URL at all") from None
-    if parsed.drivername != "sqlite" or not parsed.database or parsed.database == ":memory:":
-        raise ValueError(f"a database URL is sqlite:///path, not {parsed.render_as_string(hide_password=True)}")
-    with _translated():
-        async with sqlite.open_engines(parsed.database) as engines:
-            yield Database(engines)
+        raise ValueError(f"a database URL is {URLS}, and this is no URL at all") from None
+    engine = _ENGINES.get(parsed.drivername)
+    if engine is None:
+        raise ValueError(f"a database URL is {URLS}, not {parsed.render_as_string(hide_password=True)}")
+    with _translated(engine):
+        async with engine.open_driver(parsed) as driver:
+            yield Database(driver, engine)
 
 
 async def ordered_append(connection: AsyncConnection, table: Table, row: Mapping[str, object]) -> int:
-    """Append to a log and return the row's sequence, the table's one primary key.
+    """Append to a log, in a transaction of `write`, and return the row's sequence, the table's one primary key.
 
-    Sequences rise in the order of commits: whoever has seen a row has seen all that come before it, so that "greater
-    than the last I saw" finds every row. It follows from writers coming one after another; an engine that lets them
-    run side by side has to take a lock here, held until the commit.
+    Sequences have no gaps and rise in the order of commits: whoever has seen a row has seen all that come before it,
+    so that "greater than the last I saw" finds every row. It follows from writers coming one after another. Whoever
+    removes old rows leaves the newest: the next number comes from it.
     """
-    statement = insert(table).values(**row).returning(*table.primary_key)
+    (sequence,) = table.primary_key
+    statement = insert(table).values({**row, sequence.name: _next(sequence)}).returning(sequence)
     return int((await connection.execute(statement)).scalar_one())
 
 
+class _next(FunctionElement[int]):
+    """The number after the highest of a column that is its table's one primary key."""
+
+    type = Integer()
+    inherit_cache = True
+
+
+@compiles(_next, "sqlite")
+def _next_in_sqlite(element: _next, compiler: SQLCompiler, **_: Any) -> str:
+    return sqlite.NEXT_NUMBER
+
+
+@compiles(_next, "postgresql")
+def _next_in_postgresql(element: _next, compiler: SQLCompiler, **_: Any) -> str:
+    column: Any
+    (column,) = element.clauses
+    names = compiler.preparer
+    return postgresql.NEXT_NUMBER.format(column=names.format_column(column), table=names.format_table(column.table))
+
+
 @contextmanager
-def _translated() -> Generator[None]:
+def _translated(engine: Engine) -> Generator[None]:
     try:
         yield
     except IntegrityError as error:
         raise Conflict(str(error.orig)) from error
     except DBAPIError as error:
-        if sqlite.is_disk_full(error):
+        if engine.is_disk_full(error):
             raise ResourceExhausted("DISK_FULL", "the database's disk is full: make room and repeat") from error
-        if error.connection_invalidated or sqlite.is_out_of_reach(error):
-            raise _unavailable() from error
+        if engine.is_value_refused(error):
+            raise InvalidArgument(
+                "FIELD_INVALID", "a text has the character U+0000 in it, or a value is larger than its place: change it"
+            ) from error
+        if error.connection_invalidated or engine.is_out_of_reach(error):
+            raise _unavailable(error.orig) from error
         raise
     except TimeoutError as error:
-        raise _unavailable() from error
+        raise _unavailable(error) from error
 
 
-def _unavailable() -> Unavailable:
+def _unavailable(cause: BaseException | None) -> Unavailable:
+    log.warning("the database does not answer: %s", cause)
     return Unavailable("DEPENDENCY_UNAVAILABLE", "the database does not answer; try again", retry_after_s=RETRY_AFTER_S)

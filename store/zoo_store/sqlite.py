@@ -15,16 +15,17 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from zoo_store.sql_driver import Conflict
+
 __all__ = [
+    "NEXT_NUMBER",
     "NOW_MICROSECONDS",
     "DatabaseInUse",
-    "Engines",
-    "Lookups",
-    "dangling_references",
-    "foreign_keys_off",
+    "SqliteDriver",
     "is_disk_full",
     "is_out_of_reach",
-    "open_engines",
+    "is_value_refused",
+    "open_driver",
 ]
 
 READERS = 4
@@ -35,6 +36,8 @@ WAIT_S = 10.0
 NOW_MICROSECONDS = (
     "(CAST(strftime('%s', 'now') AS INTEGER) * 1000000 + CAST(substr(strftime('%f', 'now'), 4) AS INTEGER) * 1000)"
 )
+# Of an INTEGER PRIMARY KEY.
+NEXT_NUMBER = "NULL"
 
 _OUT_OF_REACH = (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_IOERR, sqlite3.SQLITE_CANTOPEN)
 
@@ -63,17 +66,41 @@ class Lookups:
 
 
 @dataclass(frozen=True, slots=True)
-class Engines:
-    """The ways into one database."""
+class SqliteDriver:
+    """The Driver of one file; of sql_driver."""
 
     reader: AsyncEngine
     writer: AsyncEngine
     lookups: Lookups
 
+    @asynccontextmanager
+    async def read(self) -> AsyncGenerator[AsyncConnection]:
+        async with self.reader.connect() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def write(self) -> AsyncGenerator[AsyncConnection]:
+        async with self.writer.begin() as connection:
+            yield connection
+
+    @asynccontextmanager
+    async def change_schema(self) -> AsyncGenerator[AsyncConnection]:
+        async with self.writer.connect() as connection, _foreign_keys_off(connection), connection.begin():
+            yield connection
+            dangling = await _dangling_references(connection)
+            if dangling:
+                raise Conflict(f"after the migration, rows refer to nothing: {dangling}")
+
+    async def fetch(self, query: Select[Any], values: Mapping[str, object]) -> Sequence[Row[Any]]:
+        return await self.lookups.fetch(query, values)
+
 
 @asynccontextmanager
-async def open_engines(path: str) -> AsyncGenerator[Engines]:
-    """Engines to read and to write the database at `path`, its folder made if missing."""
+async def open_driver(url: URL) -> AsyncGenerator[SqliteDriver]:
+    """The database `sqlite:///path`, its folder made if missing. Raises ValueError for another URL, DatabaseInUse."""
+    path = url.database
+    if not path or path == ":memory:":
+        raise ValueError(f"a database URL is sqlite:///path, not {url.render_as_string(hide_password=True)}")
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with _locked(Path(f"{path}.lock")):
         # One connection: writers queue for it in order, in the pool, instead of polling for SQLite's lock.
@@ -83,7 +110,7 @@ async def open_engines(path: str) -> AsyncGenerator[Engines]:
         try:
             async with writer.connect():  # the first to connect makes the file and its mode
                 pass
-            yield Engines(reader, writer, lookups)
+            yield SqliteDriver(reader, writer, lookups)
         finally:
             lookups.close()
             await reader.dispose()
@@ -143,7 +170,7 @@ def _set_up(engine: Engine, *, read_only: bool) -> None:
 
 
 @asynccontextmanager
-async def foreign_keys_off(connection: AsyncConnection) -> AsyncGenerator[None]:
+async def _foreign_keys_off(connection: AsyncConnection) -> AsyncGenerator[None]:
     """While a table is made anew SQLite would delete its rows, and those that refer to them. No transaction is open."""
     driver: Any = (await connection.get_raw_connection()).driver_connection
     await driver.execute("PRAGMA foreign_keys = OFF")
@@ -153,7 +180,7 @@ async def foreign_keys_off(connection: AsyncConnection) -> AsyncGenerator[None]:
         await driver.execute("PRAGMA foreign_keys = ON")
 
 
-async def dangling_references(connection: AsyncConnection) -> list[str]:
+async def _dangling_references(connection: AsyncConnection) -> list[str]:
     """Tables with rows that refer to rows that are not there."""
     rows = await connection.execute(text("PRAGMA foreign_key_check"))
     return sorted({str(row[0]) for row in rows})
@@ -164,8 +191,11 @@ def is_disk_full(error: DBAPIError) -> bool:
 
 
 def is_out_of_reach(error: DBAPIError) -> bool:
-    """Whether trying again may help. Most other errors are of the statement."""
     return _primary_code(error) in _OUT_OF_REACH
+
+
+def is_value_refused(error: DBAPIError) -> bool:
+    return _primary_code(error) == sqlite3.SQLITE_TOOBIG
 
 
 def _primary_code(error: DBAPIError) -> int | None:

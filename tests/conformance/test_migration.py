@@ -25,8 +25,9 @@ def downgrade() -> None:
 MODELS = 'op.create_table("models", sa.Column("name", sa.Text, primary_key=True))'
 VERSIONS = 'op.create_table("versions", sa.Column("model", sa.Text, sa.ForeignKey("models.name", ondelete="CASCADE")))'
 REMAKE_MODELS = """
-    with op.batch_alter_table("models", recreate="always") as models:
+    with op.batch_alter_table("models") as models:  # which SQLite makes anew, because of the type
         models.add_column(sa.Column("task", sa.Text))
+        models.alter_column("name", type_=sa.String(96))
 """
 
 
@@ -43,8 +44,8 @@ def add(folder: Path, name: str, before: str | None, up: str, down: str = "pass"
 
 
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    async with open_database(f"sqlite:///{tmp_path}/zoo.db") as database:
+async def database(database_url: str) -> AsyncIterator[Database]:
+    async with open_database(database_url) as database:
         yield database
 
 

@@ -3,20 +3,16 @@
 import asyncio
 import os
 import signal
-import sqlite3
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Column, Executable, ForeignKey, Integer, MetaData, String, Table, func, insert, select, text
-from sqlalchemy.exc import OperationalError, StatementError
+from sqlalchemy.exc import DBAPIError, StatementError
 
-from modelzoo.errors import ResourceExhausted, Unavailable
 from zoo_store.sql import Conflict, Database, UtcTime, now, open_database, ordered_append
-from zoo_store.sqlite import DatabaseInUse
 
 metadata = MetaData()
 models = Table("models", metadata, Column("name", String(20), primary_key=True), Column("made", UtcTime))
@@ -24,11 +20,6 @@ versions = Table("versions", metadata, Column("model", ForeignKey("models.name")
 changes = Table(
     "changes", metadata, Column("sequence", Integer, primary_key=True), Column("what", String(20), nullable=False)
 )
-
-
-@pytest.fixture(params=["sqlite"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/data/zoo.db"
 
 
 @pytest.fixture
@@ -112,7 +103,7 @@ async def test_a_reader_sees_one_state_throughout(database: Database) -> None:
 
 async def test_a_reader_cannot_write(database: Database) -> None:
     async with database.read() as connection:
-        with pytest.raises(OperationalError):
+        with pytest.raises(DBAPIError):
             await connection.execute(model("a"))
     assert await names(database) == []
 
@@ -164,6 +155,12 @@ async def test_an_append_that_is_rolled_back_leaves_no_gap(database: Database) -
         assert await ordered_append(connection, changes, {"what": "kept"}) == 1
 
 
+async def test_the_next_number_is_the_one_after_the_newest_row_left(database: Database) -> None:
+    await write(database, insert(changes).values(sequence=41, what="newest"))
+    async with database.write() as connection:
+        assert await ordered_append(connection, changes, {"what": "next"}) == 42
+
+
 async def test_the_database_stamps_time(database: Database) -> None:
     await write(database, insert(models).values(name="a", made=now()))
     async with database.read() as connection:
@@ -184,43 +181,13 @@ async def test_a_time_comes_back_to_the_microsecond(database: Database) -> None:
 
 
 async def test_a_wrong_statement_is_no_outage(database: Database) -> None:
-    with pytest.raises(OperationalError, match="no such table"):
-        await write(database, text("DELETE FROM none"))
+    with pytest.raises(DBAPIError, match=r"no such table|does not exist"):
+        await write(database, text("DELETE FROM nowhere"))
 
 
 async def test_a_time_without_a_zone_is_refused(database: Database) -> None:
     with pytest.raises(StatementError, match="without a zone"):
         await write(database, insert(models).values(name="a", made=datetime(2031, 1, 1)))
-
-
-async def test_a_full_disk_is_said(database: Database) -> None:
-    async with database.write() as connection:
-        pages = await connection.scalar(text("PRAGMA page_count"))
-        await connection.execute(text(f"PRAGMA max_page_count = {pages}"))
-    with pytest.raises(ResourceExhausted) as caught:
-        await write(database, *(model(f"{number:020}") for number in range(1000)))
-    assert caught.value.reason == "DISK_FULL"
-    assert await names(database) == []
-
-
-async def test_a_second_process_is_refused(database_url: str, database: Database) -> None:
-    with pytest.raises(DatabaseInUse, match="another process uses the database"):
-        async with open_database(database_url):
-            pass
-
-
-async def test_a_database_that_others_hold_is_unavailable(database_url: str, database: Database) -> None:
-    with sqlite3.connect(database_url.removeprefix("sqlite:///")) as foreign:
-        foreign.execute("BEGIN IMMEDIATE")
-        async with database._writer.connect() as connection:
-            driver = (await connection.get_raw_connection()).driver_connection
-            await driver.execute("PRAGMA busy_timeout = 10")
-        with pytest.raises(Unavailable) as caught:
-            await write(database, model("a"))
-    foreign.close()
-    assert caught.value.reason == "DEPENDENCY_UNAVAILABLE"
-    await write(database, model("b"))
-    assert await names(database) == ["b"]
 
 
 WRITER = """
@@ -239,26 +206,38 @@ asyncio.run(main())
 """
 
 
-async def test_what_was_acknowledged_survives_kill_9_and_the_lock_goes_with_the_process(database_url: str) -> None:
+async def test_what_was_acknowledged_survives_kill_9_and_the_locks_go_with_the_process(database_url: str) -> None:
     with subprocess.Popen([sys.executable, "-c", WRITER, database_url], stdout=subprocess.PIPE, text=True) as process:
         acknowledged = [int(process.stdout.readline()) for _ in range(100)][-1]
         os.kill(process.pid, signal.SIGKILL)
         acknowledged = max([acknowledged, *map(int, process.stdout.read().split())])
-    async with open_database(database_url) as database, database.read() as connection:
+    async with open_database(database_url) as database, database.write() as connection:
         written = (await connection.scalars(text("SELECT number FROM written ORDER BY number"))).all()
     assert written == list(range(len(written)))
     assert len(written) > acknowledged
 
 
-@pytest.mark.parametrize("url", ["sqlite://", "sqlite:///:memory:", "mysql://host/zoo", "zoo.db", ""])
+@pytest.mark.parametrize(
+    "url",
+    [
+        "sqlite://",
+        "sqlite:///:memory:",
+        "mysql://host/zoo",
+        "postgresql+psycopg://zoo@host/zoo",
+        "postgresql://host",
+        "zoo.db",
+        "",
+    ],
+)
 async def test_a_url_of_no_engine_is_refused(url: str) -> None:
     with pytest.raises(ValueError, match="a database URL is"):
         async with open_database(url):
             pass
 
 
-async def test_a_password_in_a_wrong_url_is_not_printed() -> None:
-    with pytest.raises(ValueError, match="a database URL is") as caught:
-        async with open_database("mysql://zoo:hidden@host/zoo"):
+@pytest.mark.parametrize("url", ["mysql://zoo:hidden@host/zoo", "postgresql://zoo:hidden@host/zoo?schema=A-B"])
+async def test_a_password_in_a_wrong_url_is_not_printed(url: str) -> None:
+    with pytest.raises(ValueError, match=r"a database URL is|a schema is") as caught:
+        async with open_database(url):
             pass
     assert "hidden" not in str(caught.value)

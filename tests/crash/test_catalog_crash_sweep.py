@@ -6,18 +6,21 @@ again as a new process would, the state is checked, and a retry must end as if n
 """
 
 import shutil
-from collections.abc import AsyncIterator, Awaitable, Callable
+import uuid
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
+import asyncpg
 import pytest
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from modelzoo.manifest import Manifest
 from support.artifact_fake import file_of
+from support.postgresql import PostgresqlServer
 from zoo_catalog.aliases import Aliases, Target
 from zoo_catalog.main import MIGRATIONS
 from zoo_catalog.models import Models
@@ -92,7 +95,7 @@ class CrashingDatabase:
             await self._places.pass_by(commit)
         except BaseException as error:
             if not committed:
-                # What a dead process leaves open, SQLite rolls back.
+                # What a dead process leaves open, the database rolls back.
                 await transaction.__aexit__(type(error), error, error.__traceback__)
             raise
 
@@ -179,47 +182,105 @@ def timeless(tables: list[Any]) -> list[Any]:
 Operation = Callable[[Any, set[tuple[str, str, str]], Places], Awaitable[None]]
 
 
-@asynccontextmanager
-async def opened(folder: Path) -> AsyncIterator[Database]:
-    async with open_database(f"sqlite:///{folder}/catalog.db") as database:
-        yield database
+class Copies(Protocol):
+    """Databases by name."""
+
+    def url(self, name: str) -> str: ...
+
+    async def copy(self, name: str, to: str) -> None:
+        """Of a database that nobody has open."""
+        ...
+
+    async def drop(self, name: str) -> None: ...
+
+
+class SqliteCopies:
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def url(self, name: str) -> str:
+        return f"sqlite:///{self._folder}/{name}/catalog.db"
+
+    async def copy(self, name: str, to: str) -> None:
+        shutil.copytree(self._folder / name, self._folder / to)
+
+    async def drop(self, name: str) -> None:
+        shutil.rmtree(self._folder / name)
+
+
+class PostgresqlCopies:
+    def __init__(self, server: PostgresqlServer) -> None:
+        self._server = server
+        self._own = f"sweep_{uuid.uuid4().hex}"
+
+    def url(self, name: str) -> str:
+        return self._server.url("zoo", f"{self._own}_{name}")
+
+    async def make(self, name: str) -> None:
+        await self._do(f"CREATE DATABASE {self._own}_{name}")
+
+    async def copy(self, name: str, to: str) -> None:
+        await self._do(f"CREATE DATABASE {self._own}_{to} TEMPLATE {self._own}_{name}")
+
+    async def drop(self, name: str) -> None:
+        await self._do(f"DROP DATABASE {self._own}_{name} WITH (FORCE)")
+
+    async def _do(self, statement: str) -> None:
+        connection = await asyncpg.connect(self._server.url("").partition("?")[0])
+        try:
+            await connection.execute(statement)
+        finally:
+            await connection.close()
+
+
+async def sweep(operation: Operation, copies: Copies, whens: Iterable[When]) -> None:
+    async with open_database(copies.url("prepared")) as database:
+        await prepare(database)
+    await copies.copy("prepared", "whole")
+    async with open_database(copies.url("whole")) as database:
+        nothing = timeless(await contents(database))
+        whole_places = Places()
+        await operation(CrashingDatabase(database, whole_places), set(), whole_places)
+        everything = timeless(await contents(database))
+    await copies.drop("whole")
+    assert whole_places.count > 5
+    for at in range(whole_places.count):
+        for when in whens:
+            name = f"at_{at}_{when.name.lower()}"
+            await copies.copy("prepared", name)
+            await die_and_retry(operation, Places(at, when), copies.url(name), nothing, everything)
+            await copies.drop(name)
+    await copies.drop("prepared")
 
 
 @pytest.mark.parametrize("operation", [publish, move])
 async def test_wherever_it_dies_all_of_it_or_nothing_is_there_and_a_retry_ends_it(
     operation: Operation, tmp_path: Path
 ) -> None:
-    async with opened(tmp_path / "prepared") as database:
-        await prepare(database)
-    shutil.copytree(tmp_path / "prepared", tmp_path / "whole")
-    async with opened(tmp_path / "whole") as database:
-        nothing = timeless(await contents(database))
-        whole_places = Places()
-        await operation(CrashingDatabase(database, whole_places), set(), whole_places)
-        everything = timeless(await contents(database))
-    assert whole_places.count > 5
-    for at in range(whole_places.count):
-        for when in When:
-            folder = tmp_path / f"{at} {when.name}"
-            shutil.copytree(tmp_path / "prepared", folder)
-            await die_and_retry(operation, Places(at, when), folder, nothing, everything)
+    await sweep(operation, SqliteCopies(tmp_path), When)
 
 
-async def die_and_retry(operation: Operation, places: Places, folder: Path, nothing: Any, everything: Any) -> None:
+async def test_on_postgresql_too(postgresql_shared: PostgresqlServer) -> None:
+    copies = PostgresqlCopies(postgresql_shared)
+    await copies.make("prepared")
+    await sweep(publish, copies, [When.REPLY_LOST])
+
+
+async def die_and_retry(operation: Operation, places: Places, url: str, nothing: Any, everything: Any) -> None:
     pins: set[tuple[str, str, str]] = set()
-    async with opened(folder) as database:
+    async with open_database(url) as database:
         with pytest.raises((Crash, ConnectionError)):
             await operation(CrashingDatabase(database, places), pins, places)
-    async with opened(folder) as database:
+    async with open_database(url) as database:
         left = timeless(await contents(database))
-        assert left in (nothing, everything), f"half done in {folder.name}"
+        assert left in (nothing, everything), f"half done in {url}"
         if operation is publish and left == everything:
             assert pins, "recorded without a pin"
             assert (await Versions(database).resolve("team/bert")).number == 3
         await operation(database, pins, Places())
         after = timeless(await contents(database))
         if operation is publish or left == nothing:
-            assert after == everything, f"the retry in {folder.name} did not end it"
+            assert after == everything, f"the retry in {url} did not end it"
         else:  # moved twice: the same alias, one more change
             assert after[:-1] == everything[:-1]
         assert pins <= {("team", DIGEST, "catalog:team/bert")}

@@ -129,11 +129,11 @@ class ArtifactServer:
 
 
 @asynccontextmanager
-async def artifact_server(store: BlobStore, folder: Path) -> AsyncIterator[ArtifactServer]:
-    """The service on `store`, its index in `folder`."""
+async def artifact_server(store: BlobStore, folder: Path, database_url: str = "") -> AsyncIterator[ArtifactServer]:
+    """The service on `store`, its index in `folder`, or where the URL says."""
     signer = create_signer("gateway")
     verifier = Verifier([TrustedKey(signer.kid, signer.public_key(), None)])
-    async with open_database(f"sqlite:///{folder}/artifact.db") as database:
+    async with open_database(database_url or f"sqlite:///{folder}/artifact.db") as database:
         await migrate(database, VERSIONS)
         server = build(ServerSettings(trust=folder, drain_s=0.2), RULES, verifier)
         rpc.add_ArtifactServiceServicer_to_server(

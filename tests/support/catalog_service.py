@@ -97,12 +97,18 @@ class CatalogService:
 
 
 @asynccontextmanager
-async def running_catalog(folder: Path) -> AsyncIterator[CatalogService]:
-    """A second one on the same folder, after the first has ended, goes on where that was."""
+async def running_catalog(
+    folder: Path, database_url: str = "", artifact: ArtifactFake | None = None
+) -> AsyncIterator[CatalogService]:
+    """With tables in the folder, or where the URL says, and an artifact service of its own, or that one.
+
+    A second one on the same tables, after the first has ended, goes on where that was.
+    """
     gateway, own = create_signer("gateway"), create_signer("catalog")
     async with AsyncExitStack() as stack:
-        artifact = await stack.enter_async_context(running_artifact_fake())
-        database = await stack.enter_async_context(open_database(f"sqlite:///{folder}/catalog.db"))
+        artifact = artifact or await stack.enter_async_context(running_artifact_fake())
+        url = database_url or f"sqlite:///{folder}/catalog.db"
+        database = await stack.enter_async_context(open_database(url))
         await migrate(database, MIGRATIONS)
         channel = await stack.enter_async_context(open_peer(artifact.address, own))
         settings = ServerSettings(trust=folder / "unused", drain_s=5)

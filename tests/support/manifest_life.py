@@ -17,7 +17,8 @@ def life_findings(pods: Iterable[Pod], keeps: Mapping[str, tuple[str, ...]]) -> 
         for container in pod.containers:
             where, program = f"{pod.name}/{container['name']}", arguments(container)[0]
             given = values(container) | dict(word.split("=", 1) for word in arguments(container) if "=" in word)
-            places = [given[name] for name in keeps.get(program, ()) if name in given]
+            # What comes from a Secret is a database elsewhere.
+            places = [given[name] for name in keeps.get(program, ()) if given.get(name)]
             if places and _overlaps(pod.owner):
                 yield f"{where}: two pods would write {places[0]} at once"
             for place in places:

@@ -50,11 +50,14 @@ def free_ports(count: int) -> list[int]:
 class ServerProcess:
     """A server as a process group of its own, its output in `log`."""
 
-    def __init__(self, command: list[str], log: Path, env: dict[str, str] | None = None) -> None:
+    def __init__(
+        self, command: list[str], log: Path, env: dict[str, str] | None = None, user: int | None = None
+    ) -> None:
+        """As the user with that number, or as ours."""
         self.log = log
         with log.open("ab") as out:
             self._process = subprocess.Popen(
-                [sys.executable, str(WRAPPER), str(os.getpid()), *command],
+                [sys.executable, str(WRAPPER), str(os.getpid()), "-" if user is None else str(user), *command],
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=subprocess.STDOUT,
@@ -85,6 +88,10 @@ class ServerProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
+    def wait(self) -> None:
+        """Until it ends by itself."""
+        self._process.wait(START_LIMIT_S)
+
 
 @dataclass(frozen=True, slots=True)
 class S3Server:
@@ -99,8 +106,8 @@ class S3Server:
 def seaweedfs() -> Iterator[S3Server]:
     """SeaweedFS with an S3 endpoint, empty."""
     server = S3Server("", "zoo-test", "zoo-test-secret")
-    with _folder("zoo-s3-") as folder:
-        process, ports = _started(lambda: _start_seaweedfs(folder, server))
+    with new_folder("zoo-s3-") as folder:
+        process, ports = started(lambda: _start_seaweedfs(folder, server))
         try:
             yield S3Server(f"http://127.0.0.1:{ports['s3.port']}", server.access_key, server.secret_key)
         finally:
@@ -142,7 +149,7 @@ class RedisServer:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._process, self.port = _started(lambda: self._start(free_ports(1)[0]))
+        self._process, self.port = started(lambda: self._start(free_ports(1)[0]))
 
     def url(self, database: int = 0) -> str:
         return f"redis://127.0.0.1:{self.port}/{database}"
@@ -164,7 +171,7 @@ class RedisServer:
 @contextmanager
 def redis_server() -> Iterator[RedisServer]:
     """A Redis of one's own, empty."""
-    with _folder("zoo-redis-") as folder:
+    with new_folder("zoo-redis-") as folder:
         server = RedisServer(folder)
         try:
             yield server
@@ -173,7 +180,7 @@ def redis_server() -> Iterator[RedisServer]:
 
 
 @contextmanager
-def _folder(prefix: str) -> Iterator[Path]:
+def new_folder(prefix: str) -> Iterator[Path]:
     path = Path(tempfile.mkdtemp(prefix=prefix))
     try:
         yield path
@@ -181,7 +188,7 @@ def _folder(prefix: str) -> Iterator[Path]:
         shutil.rmtree(path)
 
 
-def _started(start: Callable[[], T]) -> T:
+def started(start: Callable[[], T]) -> T:
     """`start()`, again where another process took a port in between."""
     for _ in range(START_ATTEMPTS - 1):
         with suppress(RuntimeError):

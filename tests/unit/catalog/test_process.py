@@ -8,22 +8,14 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import grpc
 import pytest
-from alembic.autogenerate import compare_metadata
-from alembic.migration import MigrationContext
-from sqlalchemy import Connection, text
 
-from support.catalog_service import CatalogService
 from support.waiting import eventually
 from zoo.catalog.v1 import catalog_service_pb2 as pb
 from zoo.catalog.v1 import catalog_service_pb2_grpc as rpc
-from zoo_catalog.main import MIGRATIONS
-from zoo_catalog.schema import metadata
 from zoo_server.principal import Principal, Role, Signer, TrustedKey, create_signer, save_trust
-from zoo_store.migration import migrate_back
 
 SECRET = f"zoo_0123456789abcdef_{'A' * 43}"
 
@@ -82,20 +74,3 @@ def test_the_catalog_loads_no_torch_and_no_object_store() -> None:
     check = "import sys, zoo_catalog.main; print([m for m in ('torch', 'transformers', 'boto3') if m in sys.modules])"
     found = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, check=True)
     assert found.stdout.strip() == "[]"
-
-
-async def test_the_migrations_make_the_tables_that_the_code_expects(zoo: CatalogService) -> None:
-    async with zoo.database.read() as connection:
-        assert await connection.run_sync(differences) == []
-
-
-def differences(connection: Connection) -> list[Any]:
-    """Between the database and the schema; the full-text index and what SQLite keeps for it are in none."""
-    index = "SELECT name FROM pragma_table_list WHERE type IN ('virtual', 'shadow')"
-    names = set(connection.scalars(text(index)))
-    options = {"include_name": lambda name, kind, _: kind != "table" or name not in names}
-    return compare_metadata(MigrationContext.configure(connection, opts=options), metadata)
-
-
-async def test_the_migrations_go_back_to_nothing(zoo: CatalogService) -> None:
-    await migrate_back(zoo.database, MIGRATIONS, "base")

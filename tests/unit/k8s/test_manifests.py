@@ -112,11 +112,24 @@ def test_the_manifests_start_what_there_is(
     assert findings(manifests, programs, secrets) == []
 
 
+def overlay(name: str) -> list[dict[str, Any]]:
+    folder = ROOT / "k8s" / "overlays" / name
+    rendered = subprocess.run([BIN / "kubectl", "kustomize", folder], capture_output=True, check=True)
+    return list(yaml.safe_load_all(rendered.stdout))
+
+
 def test_an_external_s3_leaves_nothing_dangling(programs: dict[str, Program], secrets: dict[str, set[str]]) -> None:
-    rendered = subprocess.run(
-        [BIN / "kubectl", "kustomize", ROOT / "k8s" / "overlays" / "external-s3"], capture_output=True, check=True
-    )
-    assert findings(list(yaml.safe_load_all(rendered.stdout)), programs, secrets) == []
+    assert findings(overlay("external-s3"), programs, secrets) == []
+
+
+def test_with_postgresql_two_catalogs_run_and_keep_nothing_in_their_pods(
+    programs: dict[str, Program], secrets: dict[str, set[str]]
+) -> None:
+    manifests = overlay("postgresql")
+    with_urls = secrets | {"zoo-postgresql": {"catalog_url", "artifact_url"}}
+    assert findings(manifests, programs, with_urls) == []
+    assert named(manifests, "StatefulSet", "catalog")["spec"]["replicas"] == 2
+    assert "sqlite" not in yaml.safe_dump(manifests)
 
 
 def wrong_listen(manifests: list[dict[str, Any]]) -> None:

@@ -1,0 +1,116 @@
+"""The services' own migrations, on tables that their own code has filled: down and up, on every engine."""
+
+import re
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, MetaData, func, select
+
+import zoo_artifact.main
+import zoo_artifact.schema
+import zoo_catalog.main
+import zoo_catalog.schema
+from support.artifact_server import artifact_server
+from support.catalog_service import running_catalog
+from zoo.iam.v1 import iam_service_pb2 as iam_pb
+from zoo_server.principal import Role
+from zoo_store.blobs_memory import MemoryBlobStore
+from zoo_store.migration import HERE, migrate, migrate_back
+from zoo_store.sql import Database
+
+Use = Callable[[], Awaitable[None]]
+
+
+@dataclass(frozen=True)
+class Running:
+    """A service with something in every table; `use` goes on with what is there, whatever that is."""
+
+    database: Database
+    use: Use
+
+
+@asynccontextmanager
+async def catalog(folder: Path, url: str) -> AsyncIterator[Running]:
+    async with running_catalog(folder, url) as zoo:
+
+        async def use() -> None:
+            if not (await zoo.admin.iam.ListKeys(iam_pb.ListKeysRequest())).keys:
+                await zoo.published("team/bert")
+                await zoo.admin.iam.CreateKey(iam_pb.CreateKeyRequest(key={"subject": "app"}))
+                grant = {"namespace": "team", "subject": "app", "role": int(Role.VIEWER)}
+                await zoo.admin.iam.CreateGrant(iam_pb.CreateGrantRequest(grant=grant))
+            digest = zoo.artifact.put("team", {"README.md": b"---\ntags: [small]\n---\nA card."})
+            await zoo.admin.publish("team/bert", digest, request_id="r1")
+            await zoo.admin.set_alias("team/bert", "prod", {1: 1, 2: 3})
+            assert (await zoo.admin.get("team/bert@sha256:" + digest)).version == 2
+
+        yield Running(zoo.database, use)
+
+
+@asynccontextmanager
+async def artifact(folder: Path, url: str) -> AsyncIterator[Running]:
+    async with artifact_server(MemoryBlobStore(), folder, url) as server:
+
+        async def use() -> None:
+            digest = await server.caller().push({"weights.bin": b"1"})
+            assert await server.caller().read(digest, "weights.bin") == b"1"
+
+        yield Running(server.database, use)
+
+
+@dataclass(frozen=True)
+class Service:
+    running: Callable[[Path, str], AbstractAsyncContextManager[Running]]
+    versions: Path
+    metadata: MetaData
+
+    def revisions(self) -> list[str]:
+        """Newest first."""
+        scripts = ScriptDirectory(str(HERE), version_locations=[str(self.versions)])
+        return [script.revision for script in scripts.walk_revisions()]
+
+
+CATALOG = Service(catalog, zoo_catalog.main.MIGRATIONS, zoo_catalog.schema.metadata)
+ARTIFACT = Service(artifact, zoo_artifact.main.VERSIONS, zoo_artifact.schema.metadata)
+
+
+async def counts(database: Database, metadata: MetaData) -> dict[str, int]:
+    async with database.read() as connection:
+        tables = metadata.sorted_tables
+        return {t.name: await connection.scalar(select(func.count()).select_from(t)) or 0 for t in tables}
+
+
+async def differences(database: Database, metadata: MetaData) -> list[object]:
+    """Between the tables that are there and those that the code expects."""
+
+    def is_ours(_: object, name: str | None, *__: object) -> bool:
+        return not re.search("_text(_|$)", name or "")  # a TextIndex's own, other on each engine
+
+    def compare(connection: Connection) -> list[object]:
+        context = MigrationContext.configure(connection, opts={"include_object": is_ours})
+        return list(compare_metadata(context, metadata))
+
+    async with database.change_schema() as connection:
+        return await connection.run_sync(compare)
+
+
+@pytest.mark.parametrize("service", [CATALOG, ARTIFACT], ids=["catalog", "artifact"])
+async def test_filled_tables_go_down_to_every_revision_and_up_again(
+    service: Service, database_url: str, tmp_path: Path
+) -> None:
+    async with service.running(tmp_path, database_url) as running:
+        assert await differences(running.database, service.metadata) == []
+        await running.use()
+        filled = await counts(running.database, service.metadata)
+        assert all(filled.values()), f"a table is not filled by this test: {filled}"
+        for revision in [*service.revisions(), "base"]:
+            await migrate_back(running.database, service.versions, revision)
+            await migrate(running.database, service.versions)
+            assert await differences(running.database, service.metadata) == []
+            await running.use()
