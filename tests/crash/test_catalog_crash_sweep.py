@@ -25,10 +25,12 @@ from zoo_catalog.namespaces import insert_namespace
 from zoo_catalog.publish import Publisher
 from zoo_catalog.schema import alias_targets, aliases, changes, models, requests, versions
 from zoo_catalog.versions import Versions
+from zoo_server.principal import Principal, Role
 from zoo_store.migration import migrate
 from zoo_store.sql import Database, open_database
 
 DIGEST = "a" * 64
+ADMIN = Principal("admin", {"*": Role.ADMIN})
 TABLES = (models, versions, aliases, alias_targets, requests, changes)
 
 
@@ -120,14 +122,14 @@ class CrashingArtifacts:
         await self._places.pass_by(pin)
 
     async def manifest(self, namespace: str, manifest_digest: str) -> Manifest:
-        assert (namespace, manifest_digest, "catalog:team/bert") in self._pins, "read before it was pinned"
-
         async def manifest() -> Manifest:
             return MANIFEST
 
         return await self._places.pass_by(manifest)
 
-    async def read(self, *_: Any) -> bytes:
+    async def read(self, namespace: str, manifest_digest: str, *_: Any) -> bytes:
+        assert (namespace, manifest_digest, "catalog:team/bert") in self._pins, "read before it was pinned"
+
         async def read() -> bytes:
             return README
 
@@ -215,7 +217,7 @@ async def die_and_retry(operation: Operation, places: Places, folder: Path, noth
         assert left in (nothing, everything), f"half done in {folder.name}"
         if operation is publish and left == everything:
             assert pins, "recorded without a pin"
-            assert (await Versions(database).resolve("team/bert")).number == 3
+            assert (await Versions(database).resolve("team/bert", ADMIN)).number == 3
         await operation(database, pins, Places())
         after = timeless(await contents(database))
         if operation is publish or left == nothing:
