@@ -25,8 +25,8 @@ _USABLE = (pb.VERSION_STATE_READY, pb.VERSION_STATE_DEPRECATED)
 class Version:
     """A version that may be run. `reference` is `namespace/name@number`.
 
-    `architecture` and `dtype_bytes` (bytes of tensors by safetensors' dtype name) are empty where nothing is known. Of a
-    `gated` model, only publishers and subjects with an approved request may run it.
+    `architecture` and `dtype_bytes` (bytes of tensors by safetensors' dtype name) are empty where nothing is known. A
+    `gated` one may be run by publishers and by subjects with an approved request alone.
     """
 
     reference: str

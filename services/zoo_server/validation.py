@@ -96,8 +96,8 @@ def _check_entries(
     name: str, field: FieldDescriptor, rules: rules_pb2.Rules, pattern: re.Pattern[str] | None, value: Any
 ) -> None:
     """The pattern is the keys' alone, lengths are keys' and values', bounds the values'."""
-    assert field.message_type is not None
-    key_field, value_field = (field.message_type.fields_by_name[part] for part in ("key", "value"))
+    entry: Any = field.message_type
+    key_field, value_field = (entry.fields_by_name[part] for part in ("key", "value"))
     for key, item in value.items():
         _check_value(f"a key of {name}", key_field, rules, pattern, key)
         if value_field.type != FieldDescriptor.TYPE_MESSAGE:
