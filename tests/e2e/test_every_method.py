@@ -101,6 +101,7 @@ EXAMPLES = {
     "CatalogService/CreateModel": writes(catalog.CreateModelRequest(model=model.Model(name="zoo/not-to-be"))),
     "CatalogService/GetModel": reads(catalog.GetModelRequest(name="zoo/none")),
     "CatalogService/ListModels": shows_what_is_visible(catalog.ListModelsRequest()),
+    "CatalogService/CountModels": shows_what_is_visible(catalog.CountModelsRequest()),
     "CatalogService/UpdateModel": writes(
         catalog.UpdateModelRequest(model=model.Model(name="zoo/none", description="taken"))
     ),

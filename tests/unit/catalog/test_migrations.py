@@ -1,5 +1,6 @@
 """What rows of an older catalog say after its tables were changed, and after they were changed back."""
 
+import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -16,14 +17,14 @@ from zoo_store.migration import migrate, migrate_back
 from zoo_store.sql import Database, open_database
 
 ADMIN = Principal("admin", {"*": Role.ADMIN})
+FACTS = {"size_bytes": 5_000_000_000, "labels": [], "task": "fill-mask", "parameters": 7, "architecture": ""}
 OLD_ROWS = (
     "INSERT INTO namespaces (key, name, description, create_time) VALUES ('team', 'Team', 'd', 7)",
     "INSERT INTO models (id, key, namespace_key, name, description, task, licence, tags, card, latest_version,"
     " newest_version, etag, create_time, update_time)"
     " VALUES (1, 'team/bert', 'team', 'Team/Bert', '', 'fill-mask', 'mit', '[]', '# Card', 2, 2, 3, 7, 7)",
-    "INSERT INTO versions (model_id, version, manifest_digest, state, facts, source, creator, create_time) VALUES"
-    " (1, 2, '" + "a" * 64 + '\', \'READY\', \'{"size_bytes": 5000000000, "labels": [], "task": "fill-mask"}\','
-    " '', 'ada', 8)",
+    "INSERT INTO versions (model_id, version, manifest_digest, state, facts, source, creator, create_time)"
+    f" VALUES (1, 2, '{'a' * 64}', 'READY', '{json.dumps(FACTS)}', '', 'ada', 8)",
     "INSERT INTO changes (sequence, time, actor, action, resource)"
     " VALUES (3, 7, 'team:search', 'CreateModel', 'Team/Bert')",
 )

@@ -40,6 +40,7 @@ OTHERWISE: dict[str, dict[str, Any]] = {
     "DeleteAlias": {"alias": "prod"},
     "RevokeKey": {"name": "key_0123456789abcdef"},
     "ListModels": {"namespace": "team"},
+    "CountModels": {"namespace": "team"},
     "ListGrants": {"namespace": "team"},
     "RevokeGrant": {"namespace": "team"},
     "DeleteNamespace": {"name": "team"},
