@@ -1,4 +1,4 @@
-"""Keys, grants, and who the caller is: the part of the client for administrators."""
+"""Keys, grants, who the caller is, and requests for gated models."""
 
 import uuid
 from collections.abc import Iterator, Sequence
@@ -8,6 +8,10 @@ import grpc
 
 from modelzoo import records, wire
 from modelzoo.calls import building, paged, translated
+from modelzoo.reference import parse
+from zoo.catalog.v1 import access_request_pb2
+from zoo.catalog.v1 import access_service_pb2 as access_pb
+from zoo.catalog.v1 import access_service_pb2_grpc as access_rpc
 from zoo.iam.v1 import iam_service_pb2 as pb
 from zoo.iam.v1 import iam_service_pb2_grpc as rpc
 from zoo.iam.v1 import key_pb2
@@ -20,6 +24,7 @@ class Access:
 
     def __init__(self, channel: grpc.Channel) -> None:
         self._stub = rpc.IamServiceStub(channel)
+        self._gates = access_rpc.AccessServiceStub(channel)
 
     def whoami(self) -> records.Principal:
         """Whom the key stands for, and its roles."""
@@ -73,3 +78,40 @@ class Access:
             request = pb.RevokeGrantRequest(namespace=namespace, subject=subject)
         with translated():
             self._stub.RevokeGrant(request)
+
+    # Gated models
+
+    def request_model(self, ref: str, reason: str = "") -> records.AccessRequest:
+        """Ask for access to a gated model, for the subject of the key; MODEL_NOT_GATED where nothing need be asked."""
+        with building():
+            request = access_pb.RequestAccessRequest(model=parse(ref).model, reason=reason)
+        with translated():
+            return wire.access_request(self._gates.RequestAccess(request).access_request)
+
+    def model_requests(self, ref: str = "", state: str = "") -> Iterator[records.AccessRequest]:
+        """The caller's own requests and those that it may decide; of one model or in one state, if given."""
+        model = parse(ref).model if ref else ""
+        with building():
+            wanted = access_request_pb2.AccessState.Value(f"ACCESS_STATE_{state.upper() or 'UNSPECIFIED'}")
+
+        def fetch(token: str) -> tuple[Sequence[records.AccessRequest], str]:
+            request = access_pb.ListAccessRequestsRequest(model=model, state=wanted, page_token=token)
+            page = self._gates.ListAccessRequests(request)
+            return [wire.access_request(each) for each in page.access_requests], page.next_page_token
+
+        return paged(fetch)
+
+    def decide_model_request(
+        self, ref: str, subject: str, decision: str, reason: str = "", *, etag: str = ""
+    ) -> records.AccessRequest:
+        """Make a request APPROVED or DENIED, or an approved one REVOKED; for publishers of the namespace."""
+        with building():
+            request = access_pb.DecideAccessRequest(
+                model=parse(ref).model,
+                subject=subject,
+                decision=access_request_pb2.AccessState.Value(f"ACCESS_STATE_{decision.upper()}"),
+                reason=reason,
+                etag=etag,
+            )
+        with translated():
+            return wire.access_request(self._gates.DecideAccess(request).access_request)

@@ -13,6 +13,7 @@ from modelzoo.calls import building, paged, translated
 from modelzoo.channel import open_channel
 from modelzoo.generation import Message
 from modelzoo.inference import Inference
+from modelzoo.manage import Manage
 from modelzoo.manifest import Manifest
 from modelzoo.progress import Progress
 from modelzoo.pull import get_manifest, pull_version
@@ -32,7 +33,8 @@ class Client(Inference):
 
     Without arguments, address and key are those of `ZOO_URL` and `ZOO_KEY` or of `~/.config/zoo/config.toml`. Every
     method raises a ZooError: what the server refuses, REFERENCE_INVALID before anything is sent, SERVER_UNREACHABLE.
-    Models are run by the methods of Inference; keys and grants are in `access`. A reference is `name` or
+    Models are run by the methods of Inference; keys, grants and requests for gated models are in `access`, what changes
+    namespaces, models and versions is in `manage`. A reference is `name` or
     `namespace/name`, and perhaps `@alias`, `@version` or `@sha256:digest`.
     """
 
@@ -43,6 +45,7 @@ class Client(Inference):
         self._channel = open_channel(found.url, found.key)
         super().__init__(self._channel)
         self.access = Access(self._channel)
+        self.manage = Manage(self._channel)
         self._catalog = rpc.CatalogServiceStub(self._channel)
         self._workers = worker_service_pb2_grpc.WorkerServiceStub(self._channel)
 
@@ -61,18 +64,24 @@ class Client(Inference):
     # Finding
 
     def models(
-        self, namespace: str = "", *, query: str = "", filter: str = "", order_by: str = ""
+        self, namespace: str = "", *, query: str = "", filter: str = "", order_by: str = "", deleted: bool = False
     ) -> Iterator[records.Model]:
         """The models that the caller may see, asked for page by page: of one namespace, with all words of a query, of
         those that fulfil a filter such as `task = text-generation AND tags:chat AND parameters < 1e9`.
 
         `order_by` is a field, perhaps with ` desc` behind it; without it the most relevant come first where there is a
-        query, else all are in the order of their names. Raises FILTER_INVALID, QUERY_INVALID, ORDER_BY_INVALID.
+        query, else all are in the order of their names. Raises FILTER_INVALID, QUERY_INVALID, ORDER_BY_INVALID. With
+        `deleted`, those that can be undeleted are among them.
         """
 
         def fetch(token: str) -> tuple[Sequence[records.Model], str]:
             request = pb.ListModelsRequest(
-                namespace=namespace, query=query, filter=filter, order_by=order_by, page_token=token
+                namespace=namespace,
+                query=query,
+                filter=filter,
+                order_by=order_by,
+                page_token=token,
+                show_deleted=deleted,
             )
             page = self._catalog.ListModels(request)
             return [wire.model(model) for model in page.models], page.next_page_token
@@ -95,12 +104,14 @@ class Client(Inference):
         with translated():
             return wire.version(self._catalog.GetVersion(pb.GetVersionRequest(reference=str(parse(ref)))).version)
 
-    def versions(self, ref: str) -> Iterator[records.Version]:
-        """The model's versions, highest first, deleted ones left out."""
+    def versions(self, ref: str, *, deleted: bool = False) -> Iterator[records.Version]:
+        """The model's versions, highest first; deleted ones only if wanted."""
         name = parse(ref).model
 
         def fetch(token: str) -> tuple[Sequence[records.Version], str]:
-            page = self._catalog.ListVersions(pb.ListVersionsRequest(model=name, page_token=token))
+            page = self._catalog.ListVersions(
+                pb.ListVersionsRequest(model=name, page_token=token, show_deleted=deleted)
+            )
             return [wire.version(version) for version in page.versions], page.next_page_token
 
         return paged(fetch)
@@ -144,9 +155,15 @@ class Client(Inference):
         return paged(fetch)
 
     def set_alias(
-        self, ref: str, alias: str, targets: int | Iterable[records.AliasTarget], *, etag: str = ""
+        self,
+        ref: str,
+        alias: str,
+        targets: int | Iterable[records.AliasTarget],
+        *,
+        etag: str = "",
+        serving: records.Serving | None = None,
     ) -> records.Alias:
-        """Move the alias, or make it: to one version, or to several by weight.
+        """Move the alias, or make it: to one version, or to several by weight. `serving` None: as it was.
 
         With `etag`, only if it is still the alias's (`absent`: if there is none yet); else ETAG_MISMATCH.
         """
@@ -157,6 +174,7 @@ class Client(Inference):
                 model=parse(ref).model,
                 alias=Alias(alias).name,
                 targets=[model_pb2.AliasTarget(version=target.version, weight=target.weight) for target in targets],
+                serving=wire.serving_to_pb(serving),
             )
         with translated():
             return wire.alias(self._catalog.SetAlias(pb.SetAliasRequest(alias=moved, etag=etag)).alias)

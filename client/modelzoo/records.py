@@ -1,7 +1,7 @@
 """What the client answers: plain values, the same whatever the wire looks like."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from modelzoo.datasets.facts import DatasetFacts
 from modelzoo.tasks.results import Box, Detection, LabelScore, Segment
 
 __all__ = [
+    "AccessRequest",
     "Alias",
     "AliasTarget",
     "Box",
@@ -24,14 +25,17 @@ __all__ = [
     "Key",
     "LabelScore",
     "LoadedModel",
+    "Metric",
     "Model",
     "ModelCounts",
     "Namespace",
     "NewKey",
+    "Policy",
     "Principal",
     "PullResult",
     "PushResult",
     "Segment",
+    "Serving",
     "Transcription",
     "Version",
     "Worker",
@@ -39,15 +43,33 @@ __all__ = [
 
 
 @dataclass(frozen=True, slots=True)
+class Policy:
+    """What holds for a namespace's models. `keep_versions` None: all are kept."""
+
+    allow_opaque: bool
+    required_signers: tuple[str, ...]
+    undelete_days: int
+    keep_versions: int | None
+
+
+@dataclass(frozen=True, slots=True)
 class Namespace:
+    """`quota_bytes` None: no limit; `used_bytes` None: not asked for."""
+
     name: str
     description: str
     create_time: datetime | None
+    policy: Policy
+    quota_bytes: int | None
+    used_bytes: int | None
+    update_time: datetime | None
+    etag: str
 
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model; what a newest version says is empty where there is none. `card` is empty in listings."""
+    """A model; what a newest version says is empty where there is none. `card` is empty in listings, `kind` is MODEL or
+    DATASET. A deleted one can be undeleted until `purge_time`."""
 
     name: str
     task: str
@@ -62,6 +84,11 @@ class Model:
     architecture: str
     parameters: int | None
     size_bytes: int | None
+    owner: str
+    gated: bool
+    kind: str
+    delete_time: datetime | None
+    purge_time: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +117,28 @@ class Facts:
     format: str
     chat_template: bool
     dataset: DatasetFacts | None
+    licence: str
+    tags: tuple[str, ...]
+    datasets: tuple[str, ...]
+    base_models: tuple[str, ...]
+    languages: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """What was measured with one split (empty: all of it) of a dataset."""
+
+    dataset: str
+    split: str
+    name: str
+    value: float
+    update_time: datetime | None
 
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """A published version. `state` is READY, DEPRECATED, QUARANTINED or DELETED."""
+    """A published version. `state` is READY, DEPRECATED, QUARANTINED or DELETED; a deleted one can be undeleted until
+    `purge_time`. `manifest_digest` is empty in listings of a gated model to whom no access is granted."""
 
     model: str
     version: int
@@ -104,6 +148,14 @@ class Version:
     source: str
     creator: str
     create_time: datetime | None
+    state_reason: str
+    labels: Mapping[str, str]
+    metrics: tuple[Metric, ...]
+    gated: bool
+    etag: str
+    update_time: datetime | None
+    delete_time: datetime | None
+    purge_time: datetime | None
 
     @property
     def reference(self) -> str:
@@ -118,10 +170,37 @@ class AliasTarget:
 
 
 @dataclass(frozen=True, slots=True)
+class Serving:
+    """How an alias's targets are to be served. `max_workers` 0: no limit; `resource_class` empty: any."""
+
+    min_workers: int = 0
+    max_workers: int = 0
+    resource_class: str = ""
+    pinned: bool = False
+    options: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
 class Alias:
     model: str
     alias: str
     targets: tuple[AliasTarget, ...]
+    update_time: datetime | None
+    etag: str
+    serving: Serving | None
+
+
+@dataclass(frozen=True, slots=True)
+class AccessRequest:
+    """A subject's request for a gated model. `state` is PENDING, APPROVED, DENIED or REVOKED."""
+
+    model: str
+    subject: str
+    reason: str
+    state: str
+    decider: str
+    decision_reason: str
+    create_time: datetime | None
     update_time: datetime | None
     etag: str
 

@@ -8,11 +8,12 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from modelzoo import records
 from modelzoo.datasets.facts import DatasetFacts, Feature, Split
-from zoo.catalog.v1 import catalog_service_pb2, model_pb2
+from zoo.catalog.v1 import access_request_pb2, catalog_service_pb2, model_pb2
 from zoo.iam.v1 import iam_service_pb2, key_pb2
 from zoo.inference.v1 import classification_pb2, generation_pb2, inference_service_pb2, worker_service_pb2
 
 __all__ = [
+    "access_request",
     "alias",
     "classification",
     "classifications",
@@ -26,6 +27,7 @@ __all__ = [
     "new_key",
     "principal",
     "role_to_pb",
+    "serving_to_pb",
     "to_timestamp",
     "transcription",
     "version",
@@ -33,8 +35,22 @@ __all__ = [
 ]
 
 
-def namespace(pb: model_pb2.Namespace) -> records.Namespace:
-    return records.Namespace(pb.name, pb.description, _time(pb.create_time))
+def namespace(pb: model_pb2.Namespace, used_bytes: int | None = None) -> records.Namespace:
+    return records.Namespace(
+        name=pb.name,
+        description=pb.description,
+        create_time=_time(pb.create_time),
+        policy=records.Policy(
+            allow_opaque=pb.policy.allow_opaque,
+            required_signers=tuple(pb.policy.required_signers),
+            undelete_days=pb.policy.undelete_days,
+            keep_versions=pb.policy.keep_versions or None,
+        ),
+        quota_bytes=pb.quota_bytes or None,
+        used_bytes=used_bytes,
+        update_time=_time(pb.update_time),
+        etag=pb.etag,
+    )
 
 
 def model(pb: model_pb2.Model) -> records.Model:
@@ -52,6 +68,11 @@ def model(pb: model_pb2.Model) -> records.Model:
         architecture=pb.architecture,
         parameters=pb.parameters or None,
         size_bytes=pb.size_bytes or None,
+        owner=pb.owner,
+        gated=pb.gated,
+        kind=model_pb2.ModelKind.Name(pb.kind).removeprefix("MODEL_KIND_"),
+        delete_time=_time(pb.delete_time),
+        purge_time=_time(pb.purge_time),
     )
 
 
@@ -79,7 +100,19 @@ def version(pb: model_pb2.Version) -> records.Version:
         source=pb.source,
         creator=pb.creator,
         create_time=_time(pb.create_time),
+        state_reason=pb.state_reason,
+        labels=dict(pb.labels),
+        metrics=tuple(map(_metric, pb.metrics)),
+        gated=pb.gated,
+        etag=pb.etag,
+        update_time=_time(pb.update_time),
+        delete_time=_time(pb.delete_time),
+        purge_time=_time(pb.purge_time),
     )
+
+
+def _metric(pb: model_pb2.Metric) -> records.Metric:
+    return records.Metric(pb.dataset, pb.split, pb.name, pb.value, _time(pb.update_time))
 
 
 def _facts(pb: model_pb2.Facts) -> records.Facts:
@@ -95,6 +128,11 @@ def _facts(pb: model_pb2.Facts) -> records.Facts:
         format=pb.format,
         chat_template=pb.chat_template,
         dataset=_dataset(pb.dataset) if pb.HasField("dataset") else None,
+        licence=pb.licence,
+        tags=tuple(pb.tags),
+        datasets=tuple(pb.datasets),
+        base_models=tuple(pb.base_models),
+        languages=tuple(pb.languages),
     )
 
 
@@ -115,7 +153,39 @@ def _dataset(pb: model_pb2.DatasetFacts) -> DatasetFacts:
 
 def alias(pb: model_pb2.Alias) -> records.Alias:
     targets = tuple(records.AliasTarget(target.version, target.weight) for target in pb.targets)
-    return records.Alias(pb.model, pb.alias, targets, _time(pb.update_time), pb.etag)
+    serving = _serving(pb.serving) if pb.HasField("serving") else None
+    return records.Alias(pb.model, pb.alias, targets, _time(pb.update_time), pb.etag, serving)
+
+
+def _serving(pb: model_pb2.ServingSettings) -> records.Serving:
+    return records.Serving(pb.min_workers, pb.max_workers, pb.resource_class, pb.pinned, dict(pb.options))
+
+
+def serving_to_pb(serving: records.Serving | None) -> model_pb2.ServingSettings | None:
+    """None stays unset."""
+    if serving is None:
+        return None
+    return model_pb2.ServingSettings(
+        min_workers=serving.min_workers,
+        max_workers=serving.max_workers,
+        resource_class=serving.resource_class,
+        pinned=serving.pinned,
+        options=serving.options,
+    )
+
+
+def access_request(pb: access_request_pb2.AccessRequest) -> records.AccessRequest:
+    return records.AccessRequest(
+        model=pb.model,
+        subject=pb.subject,
+        reason=pb.reason,
+        state=access_request_pb2.AccessState.Name(pb.state).removeprefix("ACCESS_STATE_"),
+        decider=pb.decider,
+        decision_reason=pb.decision_reason,
+        create_time=_time(pb.create_time),
+        update_time=_time(pb.update_time),
+        etag=pb.etag,
+    )
 
 
 def finish(pb: generation_pb2.Finish) -> records.Finish:

@@ -3,7 +3,8 @@
 Two who move an alias at once meet at its etag (AIP-154): who comes second with the etag of before is refused.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -20,7 +21,7 @@ from zoo_catalog.versions import USABLE, version_not_found
 from zoo_server.paging import Page, PageRequest, page_of
 from zoo_store.sql import Database
 
-__all__ = ["ABSENT", "Alias", "Aliases", "Target"]
+__all__ = ["ABSENT", "Alias", "Aliases", "Serving", "Target"]
 
 # The etag of an alias that does not exist.
 ABSENT = "absent"
@@ -35,25 +36,46 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True)
+class Serving:
+    """`max_workers` 0: no limit; `resource_class` '': any."""
+
+    min_workers: int = 0
+    max_workers: int = 0
+    resource_class: str = ""
+    pinned: bool = False
+    options: Mapping[str, str] = field(default_factory=dict[str, str])
+
+
+@dataclass(frozen=True, slots=True)
 class Alias:
     model: str
     name: str
     targets: tuple[Target, ...]
     update_time: datetime
     etag: str
+    serving: Serving | None
 
 
 class Aliases:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def set(self, model: str, name: str, targets: tuple[Target, ...], etag: str, actor: str) -> Alias:
-        """Move or make an alias; where `etag` is not '', only if it is the current one.
+    async def set(
+        self,
+        model: str,
+        name: str,
+        targets: tuple[Target, ...],
+        etag: str,
+        actor: str,
+        serving: Serving | None = None,
+    ) -> Alias:
+        """Move or make an alias; where `etag` is not '', only if it is the current one. `serving` None: as it was.
 
         Raises REFERENCE_INVALID, ALIAS_INVALID, FIELD_INVALID (targets that make no sense), MODEL_NOT_FOUND,
         VERSION_NOT_FOUND, VERSION_STATE_INVALID and ETAG_MISMATCH.
         """
         _check_name(name)
+        _check_serving(serving)
         targets = _checked(targets)
         path = parse_model(model)
         async with self._database.write() as connection:
@@ -61,16 +83,21 @@ class Aliases:
             before = await _find(connection, row, name)
             _check_etag(etag, before, f"{row.name}@{name}")
             await _check_versions(connection, row, targets)
+            kept = serving if serving is not None or before is None else before.serving
             change = await changes.append(
                 connection,
                 actor,
                 "SetAlias",
                 f"{row.name}@{name}",
-                before=before and _state(before.targets),
-                after=_state(targets),
+                before=before and _state(before.targets, before.serving),
+                after=_state(targets, kept),
             )
             own = {"model_id": row.id, "alias": name}
-            moved = {"etag": change.sequence, "update_time": change.time}
+            moved = {
+                "etag": change.sequence,
+                "update_time": change.time,
+                "serving": None if kept is None else asdict(kept),
+            }
             if before is None:
                 await connection.execute(insert(aliases).values(**own, **moved))
             else:
@@ -78,7 +105,7 @@ class Aliases:
                 await connection.execute(delete(alias_targets).where(*_is(alias_targets, row.id, name)))
             shares = [{**own, "version": target.version, "weight": target.weight} for target in targets]
             await connection.execute(insert(alias_targets), shares)
-            return Alias(row.name, name, targets, change.time, str(change.sequence))
+            return Alias(row.name, name, targets, change.time, str(change.sequence), kept)
 
     async def get(self, model: str, name: str) -> Alias:
         """Raises REFERENCE_INVALID, MODEL_NOT_FOUND and ALIAS_NOT_FOUND."""
@@ -115,7 +142,9 @@ class Aliases:
                 raise _alias_not_found(row.name, name)
             resource = f"{row.name}@{name}"
             _check_etag(etag, before, resource)
-            await changes.append(connection, actor, "DeleteAlias", resource, before=_state(before.targets))
+            await changes.append(
+                connection, actor, "DeleteAlias", resource, before=_state(before.targets, before.serving)
+            )
             await connection.execute(delete(alias_targets).where(*_is(alias_targets, row.id, name)))
             await connection.execute(delete(aliases).where(*_is(aliases, row.id, name)))
 
@@ -146,6 +175,17 @@ def _checked(targets: tuple[Target, ...]) -> tuple[Target, ...]:
 def _targets_invalid(problem: str) -> InvalidArgument:
     field = "alias.targets"
     return InvalidArgument("FIELD_INVALID", f"{field} {problem}", field=field, metadata={"field": field})
+
+
+def _check_serving(serving: Serving | None) -> None:
+    if serving is None or not serving.max_workers or serving.min_workers <= serving.max_workers:
+        return
+    raise InvalidArgument(
+        "FIELD_INVALID",
+        f"alias.serving.min_workers is {serving.min_workers}, more than the {serving.max_workers} of max_workers",
+        field="alias.serving.min_workers",
+        metadata={"field": "alias.serving.min_workers"},
+    )
 
 
 def _check_etag(given: str, current: Alias | None, resource: str) -> None:
@@ -198,9 +238,11 @@ def _alias_not_found(model: str, name: str) -> NotFound:
     return NotFound("ALIAS_NOT_FOUND", f"the model '{model}' has no alias {name!a}: list its aliases")
 
 
-def _state(targets: tuple[Target, ...]) -> changes.State:
-    return {"targets": [{"version": target.version, "weight": target.weight} for target in targets]}
+def _state(targets: tuple[Target, ...], serving: Serving | None) -> changes.State:
+    shares = [{"version": target.version, "weight": target.weight} for target in targets]
+    return {"targets": shares} | ({} if serving is None else {"serving": asdict(serving)})
 
 
 def _from_row(model: str, row: Row[Any], targets: list[Target]) -> Alias:
-    return Alias(model, row.alias, tuple(targets), row.update_time, str(row.etag))
+    serving = None if row.serving is None else Serving(**row.serving)
+    return Alias(model, row.alias, tuple(targets), row.update_time, str(row.etag), serving)

@@ -1,4 +1,4 @@
-"""The artifact service as the catalog sees it: pin, read a manifest, read the beginning of a file."""
+"""The artifact service as the catalog sees it: pin and unpin, read a manifest, read the beginning of a file."""
 
 import asyncio
 from typing import NoReturn
@@ -31,6 +31,14 @@ class Artifacts:
         request = pb.PinRequest(namespace=namespace, manifest_digest=manifest_digest, holder=holder)
         try:
             await self._stub.Pin(request, timeout=remaining_s())
+        except grpc.aio.AioRpcError as error:
+            _translate(error)
+
+    async def unpin(self, namespace: str, manifest_digest: str, holder: str) -> None:
+        """Let go of the manifest for `holder`. Doing it twice, or for a pin that never was, changes nothing."""
+        request = pb.UnpinRequest(namespace=namespace, manifest_digest=manifest_digest, holder=holder)
+        try:
+            await self._stub.Unpin(request, timeout=remaining_s())
         except grpc.aio.AioRpcError as error:
             _translate(error)
 

@@ -10,22 +10,35 @@
 A card is written by people for people, so nothing in it stops a publication: what cannot be read is text.
 """
 
+import math
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, cast
 
 import yaml
 
-__all__ = ["CARD_BYTES_MAX", "EMPTY_CARD", "Card", "parse_card"]
+__all__ = ["CARD_BYTES_MAX", "EMPTY_CARD", "Card", "CardMetric", "parse_card"]
 
 CARD_BYTES_MAX = 1024 * 1024
 FRONT_MATTER_CHARACTERS_MAX = 64 * 1024
 TAGS_MOST = 200
 WORD_CHARACTERS_MAX = 200
+METRICS_MOST = 200
 
 # The second fence ends the document as in YAML: `---` or `...` alone on a line.
 _FRONT_MATTER = re.compile(r"\A\ufeff?---[ \t]*\r?\n(.*?)^(?:---|\.\.\.)[ \t]*(?:\r?\n|\Z)", re.DOTALL | re.MULTILINE)
 _NOTHING = ("", "~", "null")
+
+
+@dataclass(frozen=True, slots=True)
+class CardMetric:
+    """A finite number of the front matter's `model-index`."""
+
+    dataset: str
+    split: str
+    name: str
+    value: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +49,10 @@ class Card:
     licence: str = ""
     task: str = ""
     tags: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    base_models: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
+    metrics: tuple[CardMetric, ...] = ()
 
 
 EMPTY_CARD = Card("")
@@ -60,6 +77,10 @@ def parse_card(data: bytes) -> Card:
         licence=_licence(facts),
         task=_word(facts.get("pipeline_tag")),
         tags=_words(facts.get("tags")),
+        datasets=_words(facts.get("datasets")),
+        base_models=_words(facts.get("base_model")),
+        languages=_words(facts.get("language")),
+        metrics=tuple(_metrics(facts.get("model-index")))[:METRICS_MOST],
     )
 
 
@@ -67,6 +88,36 @@ def _licence(facts: dict[str, Any]) -> str:
     """The Hub writes `license: other` and puts the licence's own name beside it."""
     licence = ", ".join(_words(facts.get("license")))[:WORD_CHARACTERS_MAX]
     return _word(facts.get("license_name")) or licence if licence in ("", "other") else licence
+
+
+def _metrics(index: Any) -> Iterator[CardMetric]:
+    """What the Hub shows as evaluation results; the first of a dataset, split and name counts."""
+    seen: set[tuple[str, str, str]] = set()
+    for result in (result for model in _dicts(index) for result in _dicts(model.get("results"))):
+        about = next(_dicts([result.get("dataset")]), dict[str, Any]())
+        dataset = _word(about.get("type")) or _word(about.get("name"))
+        split = _word(about.get("split"))
+        for metric in _dicts(result.get("metrics")):
+            name = _word(metric.get("type")) or _word(metric.get("name"))
+            value = _number(metric.get("value"))
+            if dataset and name and value is not None and (dataset, split, name) not in seen:
+                seen.add((dataset, split, name))
+                yield CardMetric(dataset, split, name, value)
+
+
+def _dicts(value: Any) -> Iterator[dict[str, Any]]:
+    """The mappings in a list."""
+    items = cast(list[Any], value) if isinstance(value, list) else []
+    return (cast(dict[str, Any], item) for item in items if isinstance(item, dict))
+
+
+def _number(value: Any) -> float | None:
+    """Every scalar of the front matter is text."""
+    try:
+        number = float(value) if isinstance(value, str) else math.nan
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def _words(value: Any) -> tuple[str, ...]:

@@ -76,11 +76,16 @@ class Facts:
     format: str = ""
     chat_template: bool = False
     dataset: DatasetFacts | None = None
+    licence: str = ""
+    tags: tuple[str, ...] = ()
+    datasets: tuple[str, ...] = ()
+    base_models: tuple[str, ...] = ()
+    languages: tuple[str, ...] = ()
 
 
 def facts_from_json(content: Mapping[str, Any]) -> Facts:
     """The facts of which `asdict` made this; those that an older release did not know are as if unknown."""
-    known: dict[str, Any] = {**content, "labels": tuple(content["labels"])}
+    known: dict[str, Any] = {name: _tupled(value) for name, value in content.items()}
     if dataset := known.get("dataset"):
         splits = tuple(Split(**split) for split in dataset["splits"])
         features = tuple(Feature(**feature) for feature in dataset["features"])
@@ -88,9 +93,14 @@ def facts_from_json(content: Mapping[str, Any]) -> Facts:
     return Facts(**known)
 
 
-async def read_facts(artifacts: Artifacts, namespace: str, manifest_digest: str) -> tuple[Facts, Card]:
+def _tupled(value: Any) -> Any:
+    return tuple(cast(list[Any], value)) if isinstance(value, list) else value
+
+
+async def read_facts(
+    artifacts: Artifacts, namespace: str, manifest_digest: str, manifest: Manifest
+) -> tuple[Facts, Card]:
     """The facts and the card of a manifest. Raises what `Artifacts` raises, and DATASET_INVALID."""
-    manifest = await artifacts.manifest(namespace, manifest_digest)
     reader = _Reader(artifacts, namespace, manifest_digest, manifest)
     config = await reader.json("config.json")
     tokenizer = await reader.json("tokenizer_config.json")
@@ -110,6 +120,11 @@ async def read_facts(artifacts: Artifacts, namespace: str, manifest_digest: str)
         format=manifest.format,
         chat_template=manifest.file("chat_template.jinja") is not None or bool(tokenizer.get("chat_template")),
         dataset=await reader.dataset() if manifest.format == "dataset" else None,
+        licence=card.licence,
+        tags=card.tags,
+        datasets=card.datasets,
+        base_models=card.base_models,
+        languages=card.languages,
     )
     return facts, card
 

@@ -16,7 +16,7 @@ from zoo_server.paging import Page, PageRequest, page_of
 from zoo_server.principal import EVERYWHERE, Role
 from zoo_store.sql import Database
 
-__all__ = ["Grant", "Grants", "all_grants", "put_grant"]
+__all__ = ["Grant", "Grants", "all_grants", "put_grant", "revoke_all"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +84,15 @@ async def put_grant(connection: AsyncConnection, subject: str, namespace: str, r
             update(grants).where(*_is(subject, namespace)).values(role=int(role), create_time=change.time)
         )
     return Grant(subject, namespace, role, change.time)
+
+
+async def revoke_all(connection: AsyncConnection, namespace: str, actor: str) -> None:
+    """Take every role in the namespace away."""
+    in_it = grants.c.namespace_key == namespace.casefold()
+    rows = (await connection.execute(select(grants).where(in_it).order_by(grants.c.subject))).all()
+    for grant in map(_from_row, rows):
+        await changes.append(connection, actor, "RevokeGrant", _resource(grant), before=_state(grant))
+    await connection.execute(delete(grants).where(in_it))
 
 
 async def all_grants(connection: AsyncConnection) -> list[Grant]:

@@ -6,20 +6,26 @@ from pathlib import Path
 
 import grpc
 
+from zoo.catalog.v1 import access_service_pb2_grpc as access_rpc
 from zoo.catalog.v1 import catalog_service_pb2_grpc as catalog_rpc
 from zoo.iam.v1 import iam_service_pb2_grpc as iam_rpc
 from zoo_catalog.access import AccessSnapshots
+from zoo_catalog.access_servicer import AccessServicer
 from zoo_catalog.aliases import Aliases
 from zoo_catalog.artifacts import Artifacts
 from zoo_catalog.bootstrap import bootstrap
-from zoo_catalog.catalog_servicer import CatalogServicer
+from zoo_catalog.catalog_servicer import CatalogParts, CatalogServicer
+from zoo_catalog.deletion import Deletions
+from zoo_catalog.edits import VersionEdits
 from zoo_catalog.feed import AccessFeed
+from zoo_catalog.gates import Gates
 from zoo_catalog.grants import Grants
 from zoo_catalog.iam_servicer import IamServicer
 from zoo_catalog.keys import Keys
 from zoo_catalog.models import Models
 from zoo_catalog.namespaces import Namespaces
 from zoo_catalog.publish import Publisher
+from zoo_catalog.purge import Purger
 from zoo_catalog.rules import RULES, SERVICES
 from zoo_catalog.search import Search
 from zoo_catalog.settings import Settings
@@ -50,23 +56,29 @@ async def serve(settings: Settings) -> None:
             await bootstrap(database, settings.bootstrap_key_file.read_text().strip())
         channel = await stack.enter_async_context(open_peer(settings.artifact, Signer.load(settings.identity)))
         server = build(settings, RULES)
-        feed = register(server.grpc, database, Artifacts(channel))
+        artifacts = Artifacts(channel)
+        feed = register(server.grpc, database, artifacts)
+        await stack.enter_async_context(Purger(database, artifacts).running(settings.purge_interval_s))
         await server.run(SERVICES, on_drain=feed.close)
 
 
 def register(server: grpc.aio.Server, database: Database, artifacts: Artifacts) -> AccessFeed:
-    """Put both services on the server; the feed has to be closed before the server can drain."""
+    """Put the services on the server; the feed has to be closed before the server can drain."""
     feed = AccessFeed()
-    catalog = CatalogServicer(
-        Namespaces(database, feed),
-        Models(database),
-        Search(database),
-        Versions(database),
-        Publisher(database, artifacts),
-        Aliases(database),
+    parts = CatalogParts(
+        namespaces=Namespaces(database, feed),
+        models=Models(database),
+        search=Search(database),
+        versions=Versions(database),
+        publisher=Publisher(database, artifacts),
+        edits=VersionEdits(database),
+        deletions=Deletions(database),
+        purger=Purger(database, artifacts),
+        aliases=Aliases(database),
     )
     iam = IamServicer(Keys(database, feed), Grants(database, feed), AccessSnapshots(database, feed))
-    catalog_rpc.add_CatalogServiceServicer_to_server(catalog, server)
+    catalog_rpc.add_CatalogServiceServicer_to_server(CatalogServicer(parts), server)
+    access_rpc.add_AccessServiceServicer_to_server(AccessServicer(Gates(database)), server)
     iam_rpc.add_IamServiceServicer_to_server(iam, server)
     return feed
 

@@ -4,23 +4,39 @@ The manifest is pinned first and for good, then read, then recorded in one trans
 pin, under a name that every later try uses again; nothing is visible before it is kept.
 """
 
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
+from typing import Any
 
-from sqlalchemy import delete, insert, update
+from sqlalchemy import Row, insert, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from zoo_catalog import changes
 from zoo_catalog.artifacts import Artifacts
 from zoo_catalog.card import Card
 from zoo_catalog.facts import Facts, read_facts
+from zoo_catalog.holders import holder_of, purges
+from zoo_catalog.metrics import Metric, metric_to_json
 from zoo_catalog.models import model_row
 from zoo_catalog.names import namespace_of, parse_model
+from zoo_catalog.quota import check_room
 from zoo_catalog.requests import Request
-from zoo_catalog.schema import model_tags, models, versions
-from zoo_catalog.versions import Version, VersionState, version_from_row, version_query
+from zoo_catalog.retention import retain
+from zoo_catalog.schema import cards, models, versions
+from zoo_catalog.states import refresh_model
+from zoo_catalog.versions import Version, VersionState, get_version
 from zoo_store.sql import Database
 
 __all__ = ["Publisher"]
+
+
+@dataclass(frozen=True, slots=True)
+class _Publication:
+    """What is recorded of a version."""
+
+    manifest_digest: str
+    source: str
+    facts: Facts
+    card: Card
 
 
 class Publisher:
@@ -31,81 +47,77 @@ class Publisher:
     async def publish(self, model: str, manifest_digest: str, source: str, actor: str, request_id: str = "") -> Version:
         """Make the next version; with a request_id that made one before, return that.
 
-        Raises REFERENCE_INVALID, MODEL_NOT_FOUND, REQUEST_ID_REUSED, and what `Artifacts` raises.
+        Raises REFERENCE_INVALID, MODEL_NOT_FOUND, REQUEST_ID_REUSED, QUOTA_EXCEEDED, and what `Artifacts` raises.
         """
         name = parse_model(model)
         arguments = {"model": name.casefold(), "manifest_digest": manifest_digest, "source": source}
         request = Request(actor, "CreateVersion", request_id, arguments)
         async with self._database.read() as connection:
-            written: str = (await model_row(connection, name)).name
+            row = await model_row(connection, name)
             made = await request.made(connection)
             if made is not None:
-                return await _get(connection, name, int(made))
-        namespace = namespace_of(written)
-        # One holder for all versions of a model: a retry, and a later version of the same files, find the pin there.
-        await self._artifacts.pin(namespace, manifest_digest, holder=f"catalog:{written}")
-        facts, card = await read_facts(self._artifacts, namespace, manifest_digest)
-        async with self._database.write() as connection:
-            made = await request.made(connection)
-            if made is None:
-                number = await _record(connection, name, manifest_digest, source, actor, facts, card)
-                await request.keep(connection, str(number))
-            else:
-                number = int(made)
-            return await _get(connection, name, number)
+                return await get_version(connection, row, int(made))
+        namespace = namespace_of(row.name)
+        manifest = await self._artifacts.manifest(namespace, manifest_digest)
+        async with self._database.read() as connection:
+            # Before anything is pinned: what is refused must not be kept.
+            await check_room(connection, row.namespace_key, manifest_digest, manifest.size_bytes)
+        generation = await self._pin(row, manifest_digest)
+        facts, card = await read_facts(self._artifacts, namespace, manifest_digest, manifest)
+        publication = _Publication(manifest_digest, source, facts, card)
+        while True:
+            async with self._database.write() as connection:
+                made = await request.made(connection)
+                if made is not None:
+                    return await get_version(connection, row, int(made))
+                if await purges(connection, row.id, manifest_digest) == generation:
+                    version = await _record(connection, name, publication, actor)
+                    await request.keep(connection, str(version.number))
+                    return version
+            # A version of the same files was purged meanwhile, and the pin may have gone with it.
+            generation = await self._pin(row, manifest_digest)
+
+    async def _pin(self, model: Row[Any], manifest_digest: str) -> int:
+        """Pin the manifest; the generation of the pin."""
+        async with self._database.read() as connection:
+            generation = await purges(connection, model.id, manifest_digest)
+        await self._artifacts.pin(namespace_of(model.name), manifest_digest, holder_of(model.name, generation))
+        return generation
 
 
-async def _record(
-    connection: AsyncConnection,
-    name: str,
-    manifest_digest: str,
-    source: str,
-    actor: str,
-    facts: Facts,
-    card: Card,
-) -> int:
-    """Insert the next version and let the model say what its newest version says; returns the number."""
+async def _record(connection: AsyncConnection, name: str, publication: _Publication, actor: str) -> Version:
+    """Insert the next version, let the model say what it says, and delete what the namespace does not keep."""
     model = await model_row(connection, name)
+    facts, card = publication.facts, publication.card
+    await check_room(connection, model.namespace_key, publication.manifest_digest, facts.size_bytes)
     number: int = model.newest_version + 1
     resource = f"{model.name}@{number}"
-    after = {"manifest_digest": manifest_digest, "state": VersionState.READY.value, "source": source}
+    after = {
+        "manifest_digest": publication.manifest_digest,
+        "state": VersionState.READY.value,
+        "source": publication.source,
+    }
     change = await changes.append(connection, actor, "CreateVersion", resource, after=after)
+    metrics = [Metric(each.dataset, each.split, each.name, each.value, change.time) for each in card.metrics]
     await connection.execute(
         insert(versions).values(
             model_id=model.id,
             version=number,
-            manifest_digest=manifest_digest,
+            manifest_digest=publication.manifest_digest,
             state=VersionState.READY.value,
             facts=asdict(facts),
-            source=source,
+            size_bytes=facts.size_bytes,
+            metrics=[metric_to_json(metric) for metric in metrics],
+            source=publication.source,
             creator=actor,
             create_time=change.time,
-        )
-    )
-    await connection.execute(
-        update(models)
-        .where(models.c.id == model.id)
-        .values(
-            task=facts.task,
-            licence=card.licence,
-            tags=list(card.tags),
-            card=card.text,
-            architecture=facts.architecture,
-            parameters=facts.parameters,
-            size_bytes=facts.size_bytes,
-            latest_version=number,
-            newest_version=number,
-            etag=change.sequence,
             update_time=change.time,
+            etag=change.sequence,
         )
     )
-    await connection.execute(delete(model_tags).where(model_tags.c.model_id == model.id))
-    if card.tags:
-        rows = [{"model_id": model.id, "tag": tag} for tag in sorted(set(card.tags))]
-        await connection.execute(insert(model_tags), rows)
-    return number
-
-
-async def _get(connection: AsyncConnection, name: str, number: int) -> Version:
-    query = version_query().where(models.c.key == name.casefold(), versions.c.version == number)
-    return version_from_row((await connection.execute(query)).one())
+    if card.text:
+        await connection.execute(insert(cards).values(model_id=model.id, version=number, text=card.text))
+    await connection.execute(update(models).where(models.c.id == model.id).values(newest_version=number))
+    await refresh_model(connection, model.id, change)
+    await retain(connection, model, actor)
+    return await get_version(connection, model, number)

@@ -1,12 +1,15 @@
 """The catalog's tables. `key` columns hold names case-folded, so that names are unique without regard to case.
 
-    namespaces ─< models ─< versions
+    namespaces ─< models ─< versions ─ cards
                         ├─< model_tags (the tags again, one a row, to find models by)
-                        └─< aliases ─< alias_targets >─ versions
+                        ├─< aliases ─< alias_targets >─ versions
+                        └─< access_requests (of subjects)
     keys, grants (of subjects)      requests (what request ids were used for)      changes (everything, in order)
 
 A write's times and etag are the time and sequence of its row in `changes`, stamped by the database. Rows with a
-`delete_time` are gone for users, and keep their names reserved. JSON columns hold records of a dataclass.
+`delete_time` are gone for users, and keep their names reserved; until `purge_time` they can be undeleted, and once they
+are `purged` never again. `released`: what a purged version pinned, were it the last to do so, is let go of. JSON
+columns hold records of a dataclass.
 """
 
 from typing import Any
@@ -14,6 +17,7 @@ from typing import Any
 from sqlalchemy import (
     JSON,
     BigInteger,
+    Boolean,
     Column,
     ForeignKey,
     ForeignKeyConstraint,
@@ -25,14 +29,17 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 
 from zoo_store.sql import UtcTime
 from zoo_store.text_index import TextIndex
 
 __all__ = [
+    "access_requests",
     "alias_targets",
     "aliases",
+    "cards",
     "changes",
     "grants",
     "keys",
@@ -62,6 +69,10 @@ namespaces = Table(
     Column("description", Text, nullable=False),
     Column("create_time", UtcTime, nullable=False),
     Column("delete_time", UtcTime),
+    Column("update_time", UtcTime, nullable=False, server_default="0"),
+    Column("etag", BigInteger, nullable=False, server_default="0"),
+    Column("policy", JSON, nullable=False, server_default="{}"),
+    Column("quota_bytes", BigInteger, nullable=False, server_default="0"),
 )
 
 models = Table(
@@ -88,6 +99,12 @@ models = Table(
     Column("create_time", UtcTime, nullable=False),
     Column("update_time", UtcTime, nullable=False),
     Column("delete_time", UtcTime),
+    Column("owner", String(SUBJECT_LENGTH), nullable=False, server_default=""),
+    Column("gated", Boolean, nullable=False, server_default=false()),
+    Column("kind", String(16), nullable=False, server_default="MODEL"),
+    Column("purge_time", UtcTime),
+    Column("purged", Boolean, nullable=False, server_default=false()),
+    Index("models_by_purge_time", "purge_time"),
     # For every order and every filter that narrows, each ending with the key, by which rows are told apart.
     Index("models_by_namespace", "namespace_key", "key"),
     Index("models_by_task", "task", "key"),
@@ -122,8 +139,35 @@ versions = Table(
     Column("source", Text, nullable=False),
     Column("creator", String(SUBJECT_LENGTH), nullable=False),
     Column("create_time", UtcTime, nullable=False),
+    # Also in `facts`; here to be summed.
+    Column("size_bytes", BigInteger, nullable=False, server_default="0"),
+    Column("labels", JSON, nullable=False, server_default="{}"),
+    Column("metrics", JSON, nullable=False, server_default="[]"),
+    Column("state_reason", Text, nullable=False, server_default=""),
+    Column("etag", BigInteger, nullable=False, server_default="0"),
+    Column("update_time", UtcTime, nullable=False, server_default="0"),
+    Column("delete_time", UtcTime),
+    Column("purge_time", UtcTime),
+    # What it was when it was deleted.
+    Column("undelete_state", String(16), nullable=False, server_default=""),
+    Column("undelete_reason", Text, nullable=False, server_default=""),
+    Column("purged", Boolean, nullable=False, server_default=false()),
+    Column("released", Boolean, nullable=False, server_default=false()),
     PrimaryKeyConstraint("model_id", "version"),
     Index("versions_by_digest", "model_id", "manifest_digest", "version"),
+    Index("versions_by_purge_time", "purge_time"),
+    Index("versions_to_release", "purged", "released"),
+)
+
+# The Markdown of a version's README.md, apart from the row that is read whenever a model is run.
+cards = Table(
+    "cards",
+    metadata,
+    Column("model_id", Integer, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("text", Text, nullable=False),
+    PrimaryKeyConstraint("model_id", "version"),
+    ForeignKeyConstraint(["model_id", "version"], ["versions.model_id", "versions.version"]),
 )
 
 aliases = Table(
@@ -133,6 +177,8 @@ aliases = Table(
     Column("alias", String(NAME_LENGTH), nullable=False),
     Column("etag", BigInteger, nullable=False),
     Column("update_time", UtcTime, nullable=False),
+    # Null: nothing was said.
+    Column("serving", JSON(none_as_null=True)),
     PrimaryKeyConstraint("model_id", "alias"),
 )
 
@@ -171,6 +217,22 @@ grants = Table(
     Column("role", Integer, nullable=False),
     Column("create_time", UtcTime, nullable=False),
     PrimaryKeyConstraint("namespace_key", "subject"),
+)
+
+access_requests = Table(
+    "access_requests",
+    metadata,
+    Column[Any]("model_id", ForeignKey("models.id"), nullable=False),
+    Column("subject", String(SUBJECT_LENGTH), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("decider", String(SUBJECT_LENGTH), nullable=False),
+    Column("decision_reason", Text, nullable=False),
+    Column("create_time", UtcTime, nullable=False),
+    Column("update_time", UtcTime, nullable=False),
+    Column("etag", BigInteger, nullable=False),
+    PrimaryKeyConstraint("model_id", "subject"),
+    Index("access_requests_by_subject", "subject"),
 )
 
 requests = Table(

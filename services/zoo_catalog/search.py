@@ -66,11 +66,14 @@ _COLUMNS_BUT_CARD = [column for column in models.c if column is not models.c.car
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which models, '' being all: of one namespace, that fulfil the filter, that have all words of the query."""
+    """Which models, '' being all: of one namespace, that fulfil the filter, that have all words of the query; with
+    deleted ones that can be undeleted or without.
+    """
 
     namespace: str = ""
     filter: str = ""
     query: str = ""
+    show_deleted: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,7 +127,9 @@ class Search:
         """
         words = _words(wanted.query)
         order = _order(order_by, words)
-        listing = f"models {[wanted.namespace.casefold(), wanted.filter, wanted.query, order.text]}"
+        listing = (
+            f"models {[wanted.namespace.casefold(), wanted.filter, wanted.query, order.text, wanted.show_deleted]}"
+        )
         last = page.after(listing, list)
         query = _matching(
             select(*_COLUMNS_BUT_CARD, literal("").label("card"), order.value.label("position")), principal, wanted
@@ -161,7 +166,9 @@ class Search:
 
 
 def _matching(query: Select[Any], principal: Principal, wanted: Wanted) -> Select[Any]:
-    query = query.select_from(models).where(models.c.delete_time.is_(None), seen_by(principal, models.c.namespace_key))
+    query = query.select_from(models).where(seen_by(principal, models.c.namespace_key))
+    shown = models.c.purged.is_(False) if wanted.show_deleted else models.c.delete_time.is_(None)
+    query = query.where(shown)
     if wanted.namespace:
         query = query.where(models.c.namespace_key == wanted.namespace.casefold())
     if words := _words(wanted.query):

@@ -20,5 +20,7 @@ class Settings(ServerSettings):
     `postgresql://user:password@host:port/database?schema=catalog`; `sslmode` and so on as for libpq."""
     artifact: str
     """Address of the artifact service: `host:port`."""
+    purge_interval_s: float = 300.0
+    """Seconds between two looks for what was deleted and can no longer be undeleted."""
     bootstrap_key_file: Path | None = None
     """File with the secret of the first admin's key; without it nobody can do anything in an empty catalog."""

@@ -1,7 +1,8 @@
 """Versions: what a reference means, and which there are. `publish.py` makes them."""
 
 import random
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 from typing import Any
@@ -13,13 +14,25 @@ from modelzoo import reference as references
 from modelzoo.errors import NotFound
 from modelzoo.reference import Reference, parse
 from zoo_catalog.facts import Facts, facts_from_json
+from zoo_catalog.gates import is_granted, not_granted, passes_gates
+from zoo_catalog.metrics import Metric, metric_from_json
 from zoo_catalog.models import model_row
-from zoo_catalog.names import parse_model
+from zoo_catalog.names import namespace_of, parse_model
 from zoo_catalog.schema import alias_targets, models, versions
 from zoo_server.paging import Page, PageRequest, page_of
+from zoo_server.principal import Principal
 from zoo_store.sql import Database
 
-__all__ = ["USABLE", "Version", "VersionState", "Versions", "version_from_row", "version_not_found", "version_query"]
+__all__ = [
+    "USABLE",
+    "Version",
+    "VersionState",
+    "Versions",
+    "get_version",
+    "version_from_row",
+    "version_not_found",
+    "version_query",
+]
 
 
 class VersionState(Enum):
@@ -37,26 +50,44 @@ USABLE = (VersionState.READY.value, VersionState.DEPRECATED.value)
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """`model` is the model's name as it was created."""
+    """`model` is the model's name as it was created. `undelete_state` is what a deleted one was before; a `purged` one
+    can no longer be undeleted."""
 
     model: str
     number: int
     manifest_digest: str
     state: VersionState
+    state_reason: str
     facts: Facts
+    labels: Mapping[str, str]
+    metrics: tuple[Metric, ...]
     source: str
     creator: str
+    gated: bool
+    etag: str
     create_time: datetime
+    update_time: datetime
+    delete_time: datetime | None
+    purge_time: datetime | None
+    undelete_state: VersionState | None
+    undelete_reason: str
+    purged: bool
+
+    @property
+    def reference(self) -> str:
+        """`namespace/name@number`."""
+        return f"{self.model}@{self.number}"
 
 
 class Versions:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def resolve(self, text: str) -> Version:
-        """What a reference means now; of an alias's targets one, by weight.
+    async def resolve(self, text: str, principal: Principal) -> Version:
+        """What a reference means now, for `principal`; of an alias's targets one, by weight.
 
-        Raises REFERENCE_INVALID, MODEL_NOT_FOUND, VERSION_NOT_FOUND and ALIAS_NOT_FOUND.
+        Raises REFERENCE_INVALID, MODEL_NOT_FOUND, VERSION_NOT_FOUND and ALIAS_NOT_FOUND; ACCESS_NOT_GRANTED for a gated
+        model.
         """
         reference = parse(text)
         query, wanted = _resolving(reference)
@@ -66,28 +97,53 @@ class Versions:
             async with self._database.read() as connection:
                 raise await _nothing_for(connection, reference)
         weights = [row.weight for row in rows]
-        return version_from_row(random.choices(rows, weights)[0])  # noqa: S311 - shares of traffic, no secret
+        row = random.choices(rows, weights)[0]  # noqa: S311 - shares of traffic, no secret
+        if row.gated and not await self._may_use(row.model_id, row.model, principal):
+            raise not_granted(row.model)
+        return version_from_row(row)
 
-    async def list(self, model: str, page: PageRequest) -> Page[Version]:
-        """Highest first, without deleted ones. Raises REFERENCE_INVALID, MODEL_NOT_FOUND and PAGE_TOKEN_INVALID."""
+    async def list(
+        self, model: str, principal: Principal, page: PageRequest, *, show_deleted: bool = False
+    ) -> Page[Version]:
+        """Highest first. Of a gated model to whom no access is granted, without manifests: with one its files could be
+        read. Raises REFERENCE_INVALID, MODEL_NOT_FOUND and PAGE_TOKEN_INVALID.
+        """
         name = parse_model(model)
         listing = f"versions of {name.casefold()}"
         before = page.after(listing, int)
         async with self._database.read() as connection:
-            model_id = (await model_row(connection, name)).id
-            query = version_query().where(
-                versions.c.model_id == model_id, versions.c.state != VersionState.DELETED.value
-            )
+            owner = await model_row(connection, name)
+            query = version_query().where(versions.c.model_id == owner.id)
+            if not show_deleted:
+                query = query.where(versions.c.state != VersionState.DELETED.value)
             if before is not None:
                 query = query.where(versions.c.version < before)
             rows = (await connection.execute(query.order_by(versions.c.version.desc()).limit(page.fetch))).all()
-        return page_of(listing, map(version_from_row, rows), page.size, lambda version: version.number)
+        found = map(version_from_row, rows)
+        if owner.gated and not await self._may_use(owner.id, owner.name, principal):
+            found = (replace(version, manifest_digest="") for version in found)
+        return page_of(listing, found, page.size, lambda version: version.number)
+
+    async def _may_use(self, model_id: int, model: str, principal: Principal) -> bool:
+        if passes_gates(principal, namespace_of(model)):
+            return True
+        async with self._database.read() as connection:
+            return await is_granted(connection, model_id, principal.subject)
+
+
+async def get_version(connection: AsyncConnection, model: Row[Any], number: int) -> Version:
+    """One of the model's versions, in whatever state. Raises VERSION_NOT_FOUND."""
+    query = version_query().where(versions.c.model_id == model.id, versions.c.version == number)
+    row = (await connection.execute(query)).one_or_none()
+    if row is None:
+        raise version_not_found(model.name, f"version {number}")
+    return version_from_row(row)
 
 
 def version_query() -> Select[Any]:
     """Versions of models that were not deleted, with their model's name."""
     return (
-        select(versions, models.c.name.label("model"))
+        select(versions, models.c.name.label("model"), models.c.gated)
         .join(models, models.c.id == versions.c.model_id)
         .where(models.c.delete_time.is_(None))
     )
@@ -99,10 +155,21 @@ def version_from_row(row: Row[Any]) -> Version:
         number=row.version,
         manifest_digest=row.manifest_digest,
         state=VersionState(row.state),
+        state_reason=row.state_reason,
         facts=facts_from_json(row.facts),
+        labels=row.labels,
+        metrics=tuple(map(metric_from_json, row.metrics)),
         source=row.source,
         creator=row.creator,
+        gated=row.gated,
+        etag=str(row.etag),
         create_time=row.create_time,
+        update_time=row.update_time,
+        delete_time=row.delete_time,
+        purge_time=row.purge_time,
+        undelete_state=VersionState(row.undelete_state) if row.undelete_state else None,
+        undelete_reason=row.undelete_reason,
+        purged=row.purged,
     )
 
 

@@ -6,7 +6,9 @@ from typing import Protocol
 
 import grpc
 
-from modelzoo.errors import FailedPrecondition, Unavailable, from_rpc_error
+from modelzoo.errors import FailedPrecondition, Unavailable, ZooError, from_rpc_error
+from zoo.catalog.v1 import access_service_pb2 as access_pb
+from zoo.catalog.v1 import access_service_pb2_grpc as access_rpc
 from zoo.catalog.v1 import catalog_service_pb2 as service_pb
 from zoo.catalog.v1 import catalog_service_pb2_grpc as rpc
 from zoo.catalog.v1 import model_pb2 as pb
@@ -23,13 +25,15 @@ _USABLE = (pb.VERSION_STATE_READY, pb.VERSION_STATE_DEPRECATED)
 class Version:
     """A version that may be run. `reference` is `namespace/name@number`.
 
-    `architecture` and `dtype_bytes` (bytes of tensors by safetensors' dtype name) are empty where nothing is known.
+    `architecture` and `dtype_bytes` (bytes of tensors by safetensors' dtype name) are empty where nothing is known. A
+    `gated` one may be run by publishers and by subjects with an approved request alone.
     """
 
     reference: str
     manifest_digest: str
     architecture: str = ""
     dtype_bytes: Mapping[str, int] = field(default_factory=dict[str, int])
+    gated: bool = False
 
     @property
     def namespace(self) -> str:
@@ -45,28 +49,47 @@ class Catalog(Protocol):
         """
         ...
 
+    async def grants(self, model: str, subject: str) -> bool:
+        """Whether the subject has access to the gated model `namespace/name`.
+
+        Raises MODEL_NOT_FOUND; Unavailable or DeadlineExceeded where the catalog does not answer.
+        """
+        ...
+
 
 class GrpcCatalog:
     """The catalog service, asked in the worker's own name: it sees everything, and the caller's role was checked."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = rpc.CatalogServiceStub(channel)
+        self._access = access_rpc.AccessServiceStub(channel)
 
     async def version(self, reference: str) -> Version:
         request = service_pb.GetVersionRequest(reference=reference)
         try:
             response = await self._stub.GetVersion(request, timeout=remaining_s(TIMEOUT_S))
         except grpc.aio.AioRpcError as error:
-            cause = from_rpc_error(error)
-            if isinstance(cause, Unavailable):
-                raise Unavailable(
-                    "DEPENDENCY_UNAVAILABLE",
-                    "the catalog does not answer: retry",
-                    metadata={"service": "catalog"},
-                    retry_after_s=RETRY_AFTER_S,
-                ) from error
-            raise cause from error
+            raise _translated(error) from error
         return _from_pb(response.version)
+
+    async def grants(self, model: str, subject: str) -> bool:
+        request = access_pb.CheckAccessRequest(model=model, subject=subject)
+        try:
+            return (await self._access.CheckAccess(request, timeout=remaining_s(TIMEOUT_S))).granted
+        except grpc.aio.AioRpcError as error:
+            raise _translated(error) from error
+
+
+def _translated(error: grpc.aio.AioRpcError) -> ZooError:
+    cause = from_rpc_error(error)
+    if not isinstance(cause, Unavailable):
+        return cause
+    return Unavailable(
+        "DEPENDENCY_UNAVAILABLE",
+        "the catalog does not answer: retry",
+        metadata={"service": "catalog"},
+        retry_after_s=RETRY_AFTER_S,
+    )
 
 
 def _from_pb(version: pb.Version) -> Version:
@@ -79,4 +102,4 @@ def _from_pb(version: pb.Version) -> Version:
             metadata={"state": state},
         )
     facts = version.facts
-    return Version(reference, version.manifest_digest, facts.architecture, dict(facts.dtype_bytes))
+    return Version(reference, version.manifest_digest, facts.architecture, dict(facts.dtype_bytes), gated=version.gated)

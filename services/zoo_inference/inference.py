@@ -20,12 +20,14 @@ from modelzoo.tasks.transcription import RATE_HZ, Transcriber, joined
 from zoo_inference.admission import Admission, Ticket
 from zoo_inference.catalog import Version
 from zoo_inference.engine import Finished, Started
+from zoo_inference.gate import Gate
 from zoo_inference.model import GenerativeModel, LoadedModel
 from zoo_inference.preparation import Preparation
 from zoo_inference.requests import GenerationRequest
 from zoo_inference.residency import Residency
 from zoo_inference.resolve import Resolver
 from zoo_inference.task import check_task, task_mismatch
+from zoo_server.call import current_principal
 
 __all__ = ["Answer", "Classified", "Embedded", "Ended", "Inference", "Transcribed"]
 
@@ -78,8 +80,9 @@ class Transcribed:
 class Inference:
     """What this worker does. Every method raises what InferenceService documents."""
 
-    def __init__(self, resolver: Resolver, residency: Residency[LoadedModel], admission: Admission) -> None:
+    def __init__(self, resolver: Resolver, gate: Gate, residency: Residency[LoadedModel], admission: Admission) -> None:
         self._resolver = resolver
+        self._gate = gate
         self._residency = residency
         self._admission = admission
         self._preparation = Preparation()
@@ -151,6 +154,7 @@ class Inference:
 
     async def _resolve(self, reference: str, wanted: Task) -> Version:
         version = await self._resolver.resolve(reference)
+        await self._gate.check(version, current_principal())
         # Refused before anything is loaded, where the catalog knows what the model is.
         if version.architecture:
             check_task(version.reference, version.architecture, wanted)

@@ -13,7 +13,7 @@ from zoo_inference.catalog import Catalog, Version
 
 __all__ = ["Resolver"]
 
-MOVABLE_FRESH_S = 1.0
+FRESH_S = 1.0
 # While the catalog is away, as long as the gateway trusts the keys that it knows.
 STALE_AT_MOST_S = 300.0
 REMEMBERED_MOST = 4096
@@ -26,7 +26,8 @@ class _Known:
 
 
 class Resolver:
-    """Answers as the catalog does. An alias, or none, may be MOVABLE_FRESH_S behind.
+    """Answers as the catalog does, at most FRESH_S behind it: what a number means never changes, but whether it may be
+    run does.
 
     While the catalog is away the last answer holds for STALE_AT_MOST_S; of a number or digest, whose manifest never
     changes, for as long as it is remembered.
@@ -44,13 +45,13 @@ class Resolver:
         key = str(parsed)
         fixed = isinstance(parsed.selector, Number | Digest)
         known = self._known.get(key)
-        if known is not None and (fixed or self._clock() - known.at < MOVABLE_FRESH_S):
+        if known is not None and self._clock() - known.at < FRESH_S:
             self._known.move_to_end(key)
             return known.version
         try:
             return await self._ask(key)
         except (Unavailable, DeadlineExceeded):
-            if known is None or self._clock() - known.at > STALE_AT_MOST_S:
+            if known is None or not (fixed or self._clock() - known.at <= STALE_AT_MOST_S):
                 raise
             return known.version
 
@@ -65,7 +66,11 @@ class Resolver:
     def _answered(self, key: str, task: asyncio.Task[Version]) -> None:
         del self._asking[key]
         # Asking for the exception also marks it as seen, should nobody wait any more.
-        if task.cancelled() or task.exception() is not None:
+        error = None if task.cancelled() else task.exception()
+        if error is not None and not isinstance(error, Unavailable | DeadlineExceeded):
+            # Refused by the catalog itself: what was known before holds no longer, even when that goes away.
+            self._known.pop(key, None)
+        if task.cancelled() or error is not None:
             return
         self._known[key] = _Known(task.result(), self._clock())
         self._known.move_to_end(key)

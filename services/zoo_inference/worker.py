@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from zoo_inference.admission import Admission
 from zoo_inference.catalog import Catalog
+from zoo_inference.gate import Gate
 from zoo_inference.inference import Inference
 from zoo_inference.loader import Loader
 from zoo_inference.model import LoadedModel
@@ -45,7 +46,7 @@ class Worker:
             loader.load,
             self._change,
         )
-        self.inference = Inference(Resolver(catalog), self.residency, self.admission)
+        self.inference = Inference(Resolver(catalog), Gate(catalog), self.residency, self.admission)
 
     def describe(self, address: str) -> WorkerPresence:
         """What it is and does now; `address` is where others reach it."""

@@ -65,6 +65,10 @@ def _nested_check(field: FieldDescriptor, inner: Descriptor) -> Check:
     return check
 
 
+def _is_map(field: FieldDescriptor) -> bool:
+    return field.message_type is not None and field.message_type.GetOptions().map_entry
+
+
 def _field_check(field: FieldDescriptor, rules: rules_pb2.Rules) -> Check:
     pattern = re.compile(rules.pattern) if rules.HasField("pattern") else None
     tracked = field.has_presence
@@ -79,10 +83,25 @@ def _field_check(field: FieldDescriptor, rules: rules_pb2.Rules) -> Check:
                 return
         if field.is_repeated and rules.HasField("max_items") and len(value) > rules.max_items:
             raise _invalid(name, f"has {len(value)} items; at most {rules.max_items} are allowed")
+        if _is_map(field):
+            _check_entries(name, field, rules, pattern, value)
+            return
         for item in _items(field, value):
             _check_value(name, field, rules, pattern, item)
 
     return check
+
+
+def _check_entries(
+    name: str, field: FieldDescriptor, rules: rules_pb2.Rules, pattern: re.Pattern[str] | None, value: Any
+) -> None:
+    """The pattern is the keys' alone, lengths are keys' and values', bounds the values'."""
+    entry: Any = field.message_type
+    key_field, value_field = (entry.fields_by_name[part] for part in ("key", "value"))
+    for key, item in value.items():
+        _check_value(f"a key of {name}", key_field, rules, pattern, key)
+        if value_field.type != FieldDescriptor.TYPE_MESSAGE:
+            _check_value(f"{name}[{key!a}]", value_field, rules, None, item)
 
 
 def _items(field: FieldDescriptor, value: Any) -> Iterable[Any]:

@@ -14,6 +14,8 @@ from google.protobuf import descriptor_pool, message_factory
 from modelzoo.errors import ZooError, from_rpc_error
 from support.cluster import Cluster
 from zoo.artifact.v1 import artifact_service_pb2 as artifact
+from zoo.catalog.v1 import access_request_pb2
+from zoo.catalog.v1 import access_service_pb2 as access
 from zoo.catalog.v1 import catalog_service_pb2 as catalog
 from zoo.catalog.v1 import model_pb2 as model
 from zoo.description.v1 import description_service_pb2 as description
@@ -26,6 +28,7 @@ from zoo_gateway.routes import load_descriptors
 
 SERVICES = (
     "zoo.artifact.v1.ArtifactService",
+    "zoo.catalog.v1.AccessService",
     "zoo.catalog.v1.CatalogService",
     "zoo.description.v1.DescriptionService",
     "zoo.iam.v1.IamService",
@@ -79,18 +82,44 @@ EXAMPLES = {
     "ArtifactService/ReadFile": reads(artifact.ReadFileRequest(namespace="zoo", manifest_digest=DIGEST, path="a")),
     "ArtifactService/Pin": writes(artifact.PinRequest(namespace="zoo", manifest_digest=DIGEST, holder="h")),
     "ArtifactService/Unpin": writes(artifact.UnpinRequest(namespace="zoo", manifest_digest=DIGEST, holder="h")),
+    "AccessService/RequestAccess": reads(access.RequestAccessRequest(model="zoo/none")),
+    "AccessService/ListAccessRequests": shows_what_is_visible(access.ListAccessRequestsRequest()),
+    "AccessService/DecideAccess": writes(
+        access.DecideAccessRequest(
+            model="zoo/none", subject="nobody", decision=access_request_pb2.ACCESS_STATE_APPROVED
+        )
+    ),
+    "AccessService/CheckAccess": writes(access.CheckAccessRequest(model="zoo/none", subject="nobody")),
     "CatalogService/CreateNamespace": writes(
         catalog.CreateNamespaceRequest(namespace=model.Namespace(name="not-to-be"))
     ),
     "CatalogService/GetNamespace": reads(catalog.GetNamespaceRequest(name="zoo")),
     "CatalogService/ListNamespaces": shows_what_is_visible(catalog.ListNamespacesRequest()),
+    "CatalogService/UpdateNamespace": writes(
+        catalog.UpdateNamespaceRequest(namespace=model.Namespace(name="zoo", description="taken"))
+    ),
+    "CatalogService/DeleteNamespace": writes(catalog.DeleteNamespaceRequest(name="zoo")),
     "CatalogService/CreateModel": writes(catalog.CreateModelRequest(model=model.Model(name="zoo/not-to-be"))),
     "CatalogService/GetModel": reads(catalog.GetModelRequest(name="zoo/none")),
     "CatalogService/ListModels": shows_what_is_visible(catalog.ListModelsRequest()),
     "CatalogService/CountModels": shows_what_is_visible(catalog.CountModelsRequest()),
+    "CatalogService/UpdateModel": writes(
+        catalog.UpdateModelRequest(model=model.Model(name="zoo/none", description="taken"))
+    ),
+    "CatalogService/DeleteModel": writes(catalog.DeleteModelRequest(name="zoo/none")),
+    "CatalogService/UndeleteModel": writes(catalog.UndeleteModelRequest(name="zoo/none")),
     "CatalogService/CreateVersion": writes(catalog.CreateVersionRequest(model="zoo/none", manifest_digest=DIGEST)),
     "CatalogService/GetVersion": reads(catalog.GetVersionRequest(reference="zoo/none@1")),
     "CatalogService/ListVersions": reads(catalog.ListVersionsRequest(model="zoo/none")),
+    "CatalogService/UpdateVersion": writes(
+        catalog.UpdateVersionRequest(version=model.Version(model="zoo/none", version=1, state_reason="taken"))
+    ),
+    "CatalogService/DeleteVersion": writes(catalog.DeleteVersionRequest(model="zoo/none", version=1)),
+    "CatalogService/UndeleteVersion": writes(catalog.UndeleteVersionRequest(model="zoo/none", version=1)),
+    "CatalogService/PurgeVersion": writes(catalog.PurgeVersionRequest(model="zoo/none", version=1)),
+    "CatalogService/SetMetrics": writes(
+        catalog.SetMetricsRequest(reference="zoo/none@1", dataset="glue", values={"accuracy": 1.0})
+    ),
     "CatalogService/SetAlias": writes(
         catalog.SetAliasRequest(alias=model.Alias(model="zoo/none", alias="a", targets=[model.AliasTarget(version=1)]))
     ),

@@ -37,6 +37,13 @@ class ArtifactFake(rpc.ArtifactServiceServicer):
         self.pins.add((request.namespace, request.manifest_digest, request.holder))
         return pb.PinResponse()
 
+    async def Unpin(self, request: pb.UnpinRequest, context: Any) -> pb.UnpinResponse:
+        self.calls.append("Unpin")
+        if self.failing is not None:
+            await _abort(context, self.failing)
+        self.pins.discard((request.namespace, request.manifest_digest, request.holder))
+        return pb.UnpinResponse()
+
     async def GetManifest(self, request: pb.GetManifestRequest, context: Any) -> pb.GetManifestResponse:
         manifest, _ = await self._find("GetManifest", request, context)
         return pb.GetManifestResponse(manifest=manifest)
@@ -51,10 +58,15 @@ class ArtifactFake(rpc.ArtifactServiceServicer):
         found = self._manifests.get((request.namespace, request.manifest_digest))
         if self.failing is None and found is not None:
             return found
-        error = self.failing or NotFound("MANIFEST_NOT_FOUND", "there is no such manifest in the namespace")
-        details = to_status(error).SerializeToString()
-        await context.abort(error.code, error.message, (("grpc-status-details-bin", details),))
+        await _abort(
+            context, self.failing or NotFound("MANIFEST_NOT_FOUND", "there is no such manifest in the namespace")
+        )
         raise AssertionError
+
+
+async def _abort(context: Any, error: ZooError) -> None:
+    details = to_status(error).SerializeToString()
+    await context.abort(error.code, error.message, (("grpc-status-details-bin", details),))
 
 
 @asynccontextmanager

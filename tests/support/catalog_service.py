@@ -10,6 +10,7 @@ import pytest
 
 from modelzoo.errors import ZooError, from_rpc_error
 from support.artifact_fake import ArtifactFake, running_artifact_fake
+from zoo.catalog.v1 import access_service_pb2_grpc as access_rpc
 from zoo.catalog.v1 import catalog_service_pb2 as pb
 from zoo.catalog.v1 import catalog_service_pb2_grpc as catalog_rpc
 from zoo.catalog.v1 import model_pb2
@@ -17,6 +18,7 @@ from zoo.iam.v1 import iam_service_pb2_grpc as iam_rpc
 from zoo_catalog.artifacts import Artifacts
 from zoo_catalog.feed import AccessFeed
 from zoo_catalog.main import MIGRATIONS, register
+from zoo_catalog.purge import Purger
 from zoo_catalog.rules import RULES, SERVICES
 from zoo_server.peers import open_peer
 from zoo_server.principal import Principal, Role, Signer, TrustedKey, Verifier, create_signer
@@ -43,10 +45,11 @@ class _As:
 
 @dataclass
 class Caller:
-    """Both services, as one principal sees them."""
+    """The services, as one principal sees them."""
 
     catalog: catalog_rpc.CatalogServiceStub
     iam: iam_rpc.IamServiceStub
+    access: access_rpc.AccessServiceStub
 
     async def model(self, name: str, **fields: str) -> model_pb2.Model:
         request = pb.CreateModelRequest(model=model_pb2.Model(name=name), **fields)
@@ -72,6 +75,7 @@ class CatalogService:
     database: Database
     artifact: ArtifactFake
     feed: AccessFeed
+    purger: Purger
     address: str
     gateway: Signer
     stack: AsyncExitStack
@@ -80,7 +84,11 @@ class CatalogService:
     async def caller(self, subject: str, roles: Mapping[str, Role]) -> Caller:
         signer = _As(self.gateway, Principal(subject, roles))
         channel = await self.stack.enter_async_context(open_peer(self.address, signer))  # type: ignore[arg-type]
-        return Caller(catalog_rpc.CatalogServiceStub(channel), iam_rpc.IamServiceStub(channel))
+        return Caller(
+            catalog_rpc.CatalogServiceStub(channel),
+            iam_rpc.IamServiceStub(channel),
+            access_rpc.AccessServiceStub(channel),
+        )
 
     async def namespace(self, name: str) -> None:
         await self.admin.catalog.CreateNamespace(pb.CreateNamespaceRequest(namespace=model_pb2.Namespace(name=name)))
@@ -113,12 +121,13 @@ async def running_catalog(
         channel = await stack.enter_async_context(open_peer(artifact.address, own))
         settings = ServerSettings(trust=folder / "unused", drain_s=5)
         server = build(settings, RULES, Verifier([TrustedKey("gateway", gateway.public_key(), None)]))
-        feed = register(server.grpc, database, Artifacts(channel))
+        artifacts = Artifacts(channel)
+        feed = register(server.grpc, database, artifacts)
         await server.start(SERVICES)
         stack.push_async_callback(server.drain)
         stack.push_async_callback(feed.close)
         address = f"127.0.0.1:{server.port}"
-        service = CatalogService(database, artifact, feed, address, gateway, stack)
+        service = CatalogService(database, artifact, feed, Purger(database, artifacts), address, gateway, stack)
         service.admin = await service.caller("admin", ADMIN)
         yield service
 

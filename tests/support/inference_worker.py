@@ -32,6 +32,8 @@ class LocalModels:
     directories: Mapping[str, Path]
     facts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     architectures: Mapping[str, str] = field(default_factory=dict)
+    gated: set[str] = field(default_factory=set)
+    granted: set[tuple[str, str]] = field(default_factory=set)
     held: list[str] = field(default_factory=list)
     loads: list[str] = field(default_factory=list)
 
@@ -40,7 +42,11 @@ class LocalModels:
         if model not in self.directories:
             raise NotFound("MODEL_NOT_FOUND", f"{model} does not exist")
         digest = f"{list(self.directories).index(model):064x}"
-        return Version(f"{model}@1", digest, self.architectures.get(model, ""), self.facts.get(model, {}))
+        architecture, facts = self.architectures.get(model, ""), self.facts.get(model, {})
+        return Version(f"{model}@1", digest, architecture, facts, gated=model in self.gated)
+
+    async def grants(self, model: str, subject: str) -> bool:
+        return (model, subject) in self.granted
 
     @contextmanager
     def hold(self, version: Version) -> Generator[Path]:

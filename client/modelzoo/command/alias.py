@@ -1,6 +1,7 @@
 """`zoo alias`: movable names of versions."""
 
 import re
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -10,9 +11,9 @@ from modelzoo.command.session import open_client
 from modelzoo.command.terminal import answer, line, print_table, short_time
 
 if TYPE_CHECKING:
-    from modelzoo.records import Alias, AliasTarget
+    from modelzoo.records import Alias, AliasTarget, Serving
 
-__all__ = ["register"]
+__all__ = ["register", "serving_text"]
 
 AliasArgument = Annotated[str, typer.Argument(metavar="ALIAS", help="Its name, such as `prod`.")]
 EtagOption = Annotated[
@@ -35,11 +36,35 @@ def set_alias(
     alias: AliasArgument,
     targets: Annotated[list[str], typer.Argument(metavar="VERSION...", help="`7`, or shares: `7=90 8=10`.")],
     etag: EtagOption = "",
+    min_workers: Annotated[int | None, typer.Option("--min", help="Workers that hold it at least.")] = None,
+    max_workers: Annotated[int | None, typer.Option("--max", help="Workers that hold it at most; 0: no limit.")] = None,
+    resource_class: Annotated[
+        str | None, typer.Option(metavar="CLASS", help="Only workers of this class; '': of any.")
+    ] = None,
+    pinned: Annotated[
+        bool | None, typer.Option("--pinned/--not-pinned", help="Whether it stays in memory whoever needs the room.")
+    ] = None,
 ) -> None:
-    """Move an alias to a version, or to several by weight; make it if it is new."""
+    """Move an alias to a version, or to several by weight; make it if it is new. How it is served stays as it was,
+    but for what is given."""
+    from modelzoo.errors import NotFound
+    from modelzoo.records import Serving
+
     parsed = [_target(text) for text in targets]
+    given = {"min_workers": min_workers, "max_workers": max_workers, "resource_class": resource_class, "pinned": pinned}
+    given = {name: value for name, value in given.items() if value is not None}
     with open_client() as client:
-        moved = client.set_alias(model, alias, parsed, etag=etag)
+        serving, known = None, etag
+        if given:
+            try:
+                before = client.alias(model, alias)
+                serving, known = before.serving or Serving(), etag or before.etag
+            except NotFound as error:
+                if error.reason != "ALIAS_NOT_FOUND":
+                    raise
+                serving, known = Serving(), etag or "absent"
+            serving = replace(serving, **given)  # pyright: ignore[reportArgumentType]
+        moved = client.set_alias(model, alias, parsed, etag=known, serving=serving)
     answer(moved, lambda: _print([moved]))
 
 
@@ -78,9 +103,21 @@ def _target(text: str) -> "AliasTarget":
 
 def _print(aliases: "list[Alias]") -> None:
     print_table(
-        ("ALIAS", "VERSIONS", "MOVED", "ETAG"),
-        [(each.alias, _shares(each), short_time(each.update_time), each.etag) for each in aliases],
+        ("ALIAS", "VERSIONS", "SERVING", "MOVED", "ETAG"),
+        [
+            (each.alias, _shares(each), serving_text(each.serving), short_time(each.update_time), each.etag)
+            for each in aliases
+        ],
     )
+
+
+def serving_text(serving: "Serving | None") -> str:
+    """`1-4 workers of gpu, pinned`, or `-` where nothing was said."""
+    if serving is None:
+        return "-"
+    most = serving.max_workers or ""
+    where = f" of {serving.resource_class}" if serving.resource_class else ""
+    return f"{serving.min_workers}-{most} workers{where}{', pinned' if serving.pinned else ''}"
 
 
 def _shares(alias: "Alias") -> str:

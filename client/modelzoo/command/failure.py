@@ -40,7 +40,7 @@ _BY_GRPC_CODE = {
     "CANCELLED": INTERRUPTED,
 }
 # Codes that promise a retry, with reasons that do not keep it.
-_NO_RETRY = frozenset({"REQUEST_TOO_LARGE", "MODEL_TOO_LARGE", "DISK_FULL"})
+_NO_RETRY = frozenset({"REQUEST_TOO_LARGE", "MODEL_TOO_LARGE", "DISK_FULL", "QUOTA_EXCEEDED"})
 
 _HINTS = {
     "SERVER_UNREACHABLE": "is the zoo running at that address? `zoo up` starts one on this machine",
@@ -55,6 +55,12 @@ _HINTS = {
     "ALIAS_NOT_FOUND": "`zoo alias list NAMESPACE/NAME` lists its aliases",
     "NAMESPACE_NOT_FOUND": "`zoo namespaces list` shows yours; `zoo namespaces create` makes one",
     "KEY_NOT_FOUND": "`zoo keys list` shows them",
+    "QUOTA_EXCEEDED": "`zoo namespaces show NAMESPACE` shows quota and use; deleted versions do not count",
+    "VERSION_IN_USE": "`zoo alias list NAMESPACE/NAME` shows its aliases",
+    "ACCESS_NOT_GRANTED": "`zoo access request NAMESPACE/NAME --reason ...` asks its publishers",
+    "ACCESS_REQUEST_NOT_FOUND": "`zoo access list` shows who asked",
+    "NAMESPACE_NOT_EMPTY": "`zoo models --namespace NAMESPACE` lists its models; `zoo model delete` deletes one",
+    "ETAG_MISMATCH": "somebody else changed it: look again, then repeat",
     "GRANT_NOT_FOUND": "`zoo grants list NAMESPACE` shows them",
     "STREAM_INTERRUPTED": "run the command again",
     "QUEUE_FULL": "run the command again in a moment",

@@ -6,9 +6,21 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from modelzoo.command.alias import serving_text
 from modelzoo.command.arguments import ReferenceArgument
+from modelzoo.command.metrics import metric_rows
 from modelzoo.command.session import open_client
-from modelzoo.command.terminal import answer, count_text, line, print_table, safe, short_time, shortened, size_text
+from modelzoo.command.terminal import (
+    answer,
+    count_text,
+    line,
+    note,
+    print_table,
+    safe,
+    short_time,
+    shortened,
+    size_text,
+)
 
 if TYPE_CHECKING:
     from modelzoo.manifest import Manifest
@@ -41,6 +53,7 @@ def list_models(
     ] = "",
     limit: Annotated[int, typer.Option(min=0, help="So many at most; 0: all.")] = 0,
     count: Annotated[bool, typer.Option("--count", help="Only say how many there are, and of what kinds.")] = False,
+    deleted: Annotated[bool, typer.Option("--deleted", help="Only deleted ones that can be undeleted.")] = False,
 ) -> None:
     """Find models: list those that you can see, or those with all of some words."""
     query = " ".join(words or ())
@@ -49,14 +62,15 @@ def list_models(
             counts = client.count_models(namespace, query=query, filter=filter)
             answer({"counts": counts}, lambda: _print_counts(counts))
             return
-        found = client.models(namespace, query=query, filter=filter, order_by=sort)
-        models = list(itertools.islice(found, limit or None))
+        found = client.models(namespace, query=query, filter=filter, order_by=sort, deleted=deleted)
+        wanted = (model for model in found if (model.delete_time is not None) == deleted)
+        models = list(itertools.islice(wanted, limit or None))
     answer({"models": models}, lambda: _print_models(models))
 
 
 def show(ref: ReferenceArgument) -> None:
     """Show a model: what it is, its versions, aliases, files and card."""
-    from modelzoo.errors import NotFound
+    from modelzoo.errors import NotFound, PermissionDenied
 
     with open_client() as client:
         model = client.model(ref)
@@ -69,6 +83,12 @@ def show(ref: ReferenceArgument) -> None:
             if error.reason != "VERSION_NOT_FOUND" or "@" in ref:
                 raise
             version = None
+        except PermissionDenied as error:
+            # What a gated model is, everybody may know.
+            if error.reason != "ACCESS_NOT_GRANTED" or "@" in ref:
+                raise
+            version = None
+            note(f"{model.name} is gated; `zoo access request {model.name}` asks for access to its files")
         manifest = None if version is None else client.manifest(version.reference)
     value = {
         "model": model,
@@ -128,16 +148,21 @@ def _print_model(
     line(model.name if version is None else version.reference)
     if model.description:
         line(model.description)
-    if version is not None:
+    line()
+    print_table(("FACT", "VALUE"), [*_model_facts(model), *(_facts(version) if version is not None else ())])
+    if version is not None and version.metrics:
         line()
-        print_table(("FACT", "VALUE"), _facts(model, version))
+        print_table(("DATASET", "SPLIT", "METRIC", "VALUE"), metric_rows(version.metrics))
     if version is not None and version.facts.dataset is not None:
         _print_dataset(version.facts.dataset)
     if aliases:
         line()
         print_table(
-            ("ALIAS", "VERSIONS"),
-            [(each.alias, " ".join(f"{t.version}={t.weight}" for t in each.targets)) for each in aliases],
+            ("ALIAS", "VERSIONS", "SERVING"),
+            [
+                (each.alias, " ".join(f"{t.version}={t.weight}" for t in each.targets), serving_text(each.serving))
+                for each in aliases
+            ],
         )
     if versions:
         line()
@@ -175,7 +200,16 @@ def _print_dataset(dataset: "DatasetFacts") -> None:
     print_table(("COLUMN", "TYPE"), columns)
 
 
-def _facts(model: "Model", version: "Version") -> list[tuple[str, str]]:
+def _model_facts(model: "Model") -> list[tuple[str, str]]:
+    found = [
+        ("owner", model.owner),
+        ("kind", "dataset" if model.kind == "DATASET" else ""),
+        ("gated", "yes" if model.gated else ""),
+    ]
+    return [(name, value) for name, value in found if value]
+
+
+def _facts(version: "Version") -> list[tuple[str, str]]:
     facts = version.facts
     dtypes = ", ".join(f"{name} {size_text(size)}" for name, size in sorted(facts.dtype_bytes.items()))
     found = [
@@ -186,10 +220,15 @@ def _facts(model: "Model", version: "Version") -> list[tuple[str, str]]:
         ("context", "" if facts.context_length is None else f"{facts.context_length:,} tokens"),
         ("chat template", "yes" if facts.chat_template else ""),
         ("labels", ", ".join(facts.labels[:10]) + (", ..." if len(facts.labels) > 10 else "")),
-        ("licence", model.licence),
+        ("licence", facts.licence),
+        ("tags", ", ".join(facts.tags)),
+        ("made from", ", ".join(facts.base_models)),
+        ("trained with", ", ".join(facts.datasets)),
+        ("languages", ", ".join(facts.languages)),
         ("format", facts.format if facts.dataset is None else f"{facts.format} of {facts.dataset.format}"),
         ("size", f"{size_text(facts.size_bytes)} in {facts.file_count} files"),
-        ("state", version.state),
+        ("state", f"{version.state}: {version.state_reason}" if version.state_reason else version.state),
+        ("version labels", " ".join(f"{name}={value}" for name, value in sorted(version.labels.items()))),
         ("source", version.source),
         ("digest", f"sha256:{version.manifest_digest}"),
     ]

@@ -18,7 +18,7 @@ def front(yaml: str, text: str = "# Text\n") -> Card:
 
 def test_the_front_matter_gives_facts_and_leaves_the_text() -> None:
     card = front("license: apache-2.0\npipeline_tag: fill-mask\ntags:\n- a\n- b\n- a\nlanguage: en")
-    assert card == Card("# Text\n", "apache-2.0", "fill-mask", ("a", "b"))
+    assert card == Card("# Text\n", "apache-2.0", "fill-mask", ("a", "b"), languages=("en",))
 
 
 @pytest.mark.parametrize("text", ["", "# Only text", "---", "a\n---\nlicense: mit\n---\n", "----\nlicense: mit\n---\n"])

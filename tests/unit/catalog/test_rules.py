@@ -28,6 +28,10 @@ FIELDS: dict[str, Any] = {
     "key": {"subject": "app"},
     "grant": {"subject": "app", "namespace": "team", "role": 1},
     "subject": "app",
+    "version": 1,
+    "dataset": "glue",
+    "values": {"accuracy": 1.0},
+    "decision": 2,
 }
 OTHERWISE: dict[str, dict[str, Any]] = {
     "GetNamespace": {"name": "team"},
@@ -39,6 +43,9 @@ OTHERWISE: dict[str, dict[str, Any]] = {
     "CountModels": {"namespace": "team"},
     "ListGrants": {"namespace": "team"},
     "RevokeGrant": {"namespace": "team"},
+    "DeleteNamespace": {"name": "team"},
+    "UpdateModel": {"model": {"name": "team/bert", "description": "x"}},
+    "UpdateVersion": {"version": {"model": "team/bert", "version": 1, "state_reason": "x"}},
 }
 
 

@@ -4,9 +4,9 @@ import asyncio
 
 import pytest
 
-from modelzoo.errors import InvalidArgument, NotFound, Unavailable, ZooError
+from modelzoo.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable, ZooError
 from zoo_inference.catalog import Version
-from zoo_inference.resolve import MOVABLE_FRESH_S, REMEMBERED_MOST, STALE_AT_MOST_S, Resolver
+from zoo_inference.resolve import FRESH_S, REMEMBERED_MOST, STALE_AT_MOST_S, Resolver
 
 
 class CatalogInHand:
@@ -25,6 +25,9 @@ class CatalogInHand:
         if self.error is not None:
             raise self.error
         return Version(f"{reference.partition('@')[0]}@{self.number}", f"{self.number:064x}")
+
+    async def grants(self, model: str, subject: str) -> bool:
+        raise AssertionError("resolving asks for nobody's access")
 
 
 class Clock:
@@ -61,21 +64,35 @@ async def test_an_alias_that_moved_is_seen_within_a_second(
 ) -> None:
     assert await number(resolver, "a/b@prod") == 1
     catalog.number = 2
-    clock.now = MOVABLE_FRESH_S / 2
+    clock.now = FRESH_S / 2
     assert await number(resolver, "a/b@prod") == 1
-    clock.now = MOVABLE_FRESH_S
+    clock.now = FRESH_S
     assert await number(resolver, "a/b@prod") == 2
 
 
 @pytest.mark.parametrize("selector", ["@7", "@sha256:" + "a" * 64])
-async def test_a_fixed_reference_is_asked_once(
+async def test_a_fixed_reference_holds_however_long_the_catalog_is_away(
     resolver: Resolver, catalog: CatalogInHand, clock: Clock, selector: str
 ) -> None:
     await resolver.resolve("a/b" + selector)
     clock.now = 1e6
     catalog.error = AWAY
-    await resolver.resolve("a/b" + selector)
+    assert await number(resolver, "a/b" + selector) == 1
+
+
+async def test_a_fixed_reference_that_must_not_be_run_any_more_is_noticed_within_a_second(
+    resolver: Resolver, catalog: CatalogInHand, clock: Clock
+) -> None:
+    await resolver.resolve("a/b@7")
+    await resolver.resolve("a/b@7")
     assert len(catalog.asked) == 1
+    catalog.error = FailedPrecondition("VERSION_STATE_INVALID", "quarantined")
+    clock.now = FRESH_S
+    with pytest.raises(FailedPrecondition):
+        await resolver.resolve("a/b@7")
+    catalog.error = AWAY
+    with pytest.raises(Unavailable):
+        await resolver.resolve("a/b@7")
 
 
 async def test_spellings_of_one_reference_are_asked_once(resolver: Resolver, catalog: CatalogInHand) -> None:

@@ -41,6 +41,14 @@ def compile_messages() -> tuple[Any, Any]:
             field("temperature", 9, Proto.TYPE_FLOAT, min=0.5, max=2),
         ]
     )
+    for name, number, kind in (("tags", 10, Proto.TYPE_STRING), ("shares", 11, Proto.TYPE_DOUBLE)):
+        entry = outer.nested_type.add(name=f"{name.title()}Entry")
+        entry.options.map_entry = True
+        entry.field.extend([field("key", 1, Proto.TYPE_STRING), field("value", 2, kind)])
+        limits: dict[str, Any] = {"max": 1} if kind == Proto.TYPE_DOUBLE else {"pattern": "[a-z]+"}
+        made = field(name, number, Proto.TYPE_MESSAGE, MANY, max_items=2, max_len=3, **limits)
+        made.type_name = f".limits.Outer.{name.title()}Entry"
+        outer.field.append(made)
     outer.oneof_decl.add(name="_temperature")
     outer.field[8].proto3_optional, outer.field[8].oneof_index = True, 0
     pool = descriptor_pool.Default()
@@ -67,6 +75,8 @@ GOOD: dict[str, Any] = {"count": 1, "needed": {"name": "a"}}
         {"words": ["abc", ""]},
         {"inners": [{"name": "abc"}]},
         {"temperature": 0.5},
+        {"tags": {"a": "Any", "abc": ""}},
+        {"shares": {"a": 1.0, "B": -1e300}},
     ],
 )
 def test_what_keeps_the_limits_passes(fields: dict[str, Any]) -> None:
@@ -99,6 +109,14 @@ def test_what_keeps_the_limits_passes(fields: dict[str, Any]) -> None:
         ({"needed": None}, "needed"),
         ({"temperature": 0.0}, "temperature"),
         ({"temperature": 1e38}, "temperature"),
+        ({"tags": {"a": "", "b": "", "c": ""}}, "tags"),
+        ({"tags": {"A": ""}}, "a key of tags"),
+        ({"tags": {"abcd": ""}}, "a key of tags"),
+        ({"tags": {"a": "long"}}, "tags['a']"),
+        ({"shares": {"abcd": 0.0}}, "a key of shares"),
+        ({"shares": {"a": 1.1}}, "shares['a']"),
+        ({"shares": {"a": float("nan")}}, "shares['a']"),
+        ({"shares": {"a": float("-inf")}}, "shares['a']"),
     ],
 )
 def test_what_breaks_a_limit_is_refused_by_the_name_of_its_field(fields: dict[str, Any], at: str) -> None:

@@ -1,0 +1,60 @@
+"""What holds for every model of a namespace, as its admins set it."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from zoo_catalog.schema import namespaces
+
+__all__ = ["Policy", "PolicyEdit", "policy_from_json", "policy_of", "policy_to_json"]
+
+UNDELETE_DAYS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """`keep_versions` 0: all are kept. `allow_opaque` and `required_signers` are kept here for who enforces them."""
+
+    allow_opaque: bool = False
+    required_signers: tuple[str, ...] = ()
+    undelete_days: int = UNDELETE_DAYS
+    keep_versions: int = 0
+
+    @property
+    def undelete(self) -> timedelta:
+        """For how long what was deleted can be undeleted."""
+        return timedelta(days=self.undelete_days)
+
+
+@dataclass(frozen=True, slots=True)
+class PolicyEdit:
+    """What is to become of a policy; None: as it is."""
+
+    allow_opaque: bool | None = None
+    required_signers: tuple[str, ...] | None = None
+    undelete_days: int | None = None
+    keep_versions: int | None = None
+
+    def apply(self, policy: Policy) -> Policy:
+        given = {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}
+        return replace(policy, **given)
+
+
+async def policy_of(connection: AsyncConnection, namespace_key: str) -> Policy:
+    """Of an existing namespace."""
+    query = select(namespaces.c.policy).where(namespaces.c.key == namespace_key)
+    return policy_from_json((await connection.execute(query)).scalar_one())
+
+
+def policy_to_json(policy: Policy) -> dict[str, Any]:
+    return {**asdict(policy), "required_signers": list(policy.required_signers)}
+
+
+def policy_from_json(value: Mapping[str, Any]) -> Policy:
+    """Fields that the row lacks, because it is older than they are, have their defaults."""
+    known: dict[str, Any] = {**value, "required_signers": tuple(value.get("required_signers", ()))}
+    return Policy(**known)

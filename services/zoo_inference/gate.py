@@ -1,0 +1,61 @@
+"""Whether a caller may run a gated model: the worker sees every model, and must ask for whom it runs one."""
+
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from modelzoo.errors import DeadlineExceeded, PermissionDenied, Unavailable
+from zoo_inference.catalog import Catalog, Version
+from zoo_server.principal import Principal, Role
+
+__all__ = ["Gate"]
+
+FRESH_S = 1.0
+# While the catalog is away, as long as the last answer about a reference holds.
+STALE_AT_MOST_S = 300.0
+REMEMBERED_MOST = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class _Known:
+    granted: bool
+    at: float
+
+
+class Gate:
+    """Answers as the catalog does, at most FRESH_S behind it; while it is away, as it last did."""
+
+    def __init__(self, catalog: Catalog, clock: Callable[[], float] = time.monotonic) -> None:
+        self._catalog = catalog
+        self._clock = clock
+        self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
+
+    async def check(self, version: Version, principal: Principal) -> None:
+        """Return if `principal` may run the version, as far as its model is gated. Raises ACCESS_NOT_GRANTED, and what
+        Catalog.grants raises."""
+        if not version.gated or principal.has(Role.PUBLISHER, version.namespace):
+            return
+        model = version.reference.partition("@")[0]
+        if not await self._is_granted(model, principal.subject):
+            raise PermissionDenied(
+                "ACCESS_NOT_GRANTED",
+                f"the model '{model}' is gated: request access, and wait until one of its publishers approves",
+                metadata={"model": model},
+            )
+
+    async def _is_granted(self, model: str, subject: str) -> bool:
+        known = self._known.get((model, subject))
+        if known is not None and self._clock() - known.at < FRESH_S:
+            return known.granted
+        try:
+            granted = await self._catalog.grants(model, subject)
+        except (Unavailable, DeadlineExceeded):
+            if known is None or self._clock() - known.at > STALE_AT_MOST_S:
+                raise
+            return known.granted
+        self._known[model, subject] = _Known(granted, self._clock())
+        self._known.move_to_end((model, subject))
+        while len(self._known) > REMEMBERED_MOST:
+            self._known.popitem(last=False)
+        return granted
