@@ -9,7 +9,9 @@ from zoo.catalog.v1 import catalog_service_pb2 as pb
 from zoo.catalog.v1 import catalog_service_pb2_grpc as rpc
 from zoo.catalog.v1 import model_pb2
 from zoo_catalog.aliases import Alias, Aliases, Target
+from zoo_catalog.edges import check_parents
 from zoo_catalog.facts import Facts
+from zoo_catalog.lineage_servicer import parent_from_pb
 from zoo_catalog.models import Model, Models
 from zoo_catalog.namespaces import Namespace, Namespaces
 from zoo_catalog.publish import Publisher
@@ -73,8 +75,15 @@ class CatalogServicer(rpc.CatalogServiceServicer):
         return counts_to_pb(await self._search.count(current_principal(), wanted))
 
     async def CreateVersion(self, request: pb.CreateVersionRequest, context: Context) -> pb.CreateVersionResponse:
+        parents = tuple(map(parent_from_pb, request.parents))
+        check_parents(parents, current_principal())
         version = await self._publisher.publish(
-            request.model, request.manifest_digest, request.source, current_principal().subject, request.request_id
+            request.model,
+            request.manifest_digest,
+            request.source,
+            current_principal().subject,
+            request.request_id,
+            parents,
         )
         return pb.CreateVersionResponse(version=version_to_pb(version))
 

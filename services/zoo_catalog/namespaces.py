@@ -9,7 +9,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from modelzoo.errors import AlreadyExists
 from zoo_catalog import changes
-from zoo_catalog.feed import AccessFeed
 from zoo_catalog.grants import put_grant
 from zoo_catalog.names import namespace_not_found
 from zoo_catalog.schema import namespaces
@@ -28,16 +27,14 @@ class Namespace:
 
 
 class Namespaces:
-    def __init__(self, database: Database, feed: AccessFeed) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._feed = feed
 
     async def create(self, name: str, description: str, actor: str) -> Namespace:
         """Make a namespace whose admin is `actor`. Raises NAMESPACE_EXISTS, of deleted ones too."""
         async with self._database.write() as connection:
             namespace = await insert_namespace(connection, name, description, actor)
             await put_grant(connection, actor, name, Role.ADMIN, actor)
-        self._feed.notify()
         return namespace
 
     async def get(self, name: str) -> Namespace:

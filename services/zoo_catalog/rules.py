@@ -12,11 +12,13 @@ from zoo_catalog.names import model_not_found, namespace_not_found, namespace_of
 from zoo_server.authorization import Needs, Open, Rule, Rules
 from zoo_server.principal import EVERYWHERE, Role
 
-__all__ = ["CATALOG", "IAM", "RULES", "SERVICES"]
+__all__ = ["CATALOG", "CHANGES", "IAM", "LINEAGE", "RULES", "SERVICES"]
 
 CATALOG = "zoo.catalog.v1.CatalogService"
+CHANGES = "zoo.catalog.v1.ChangeService"
+LINEAGE = "zoo.catalog.v1.LineageService"
 IAM = "zoo.iam.v1.IamService"
-SERVICES = (CATALOG, IAM)
+SERVICES = (CATALOG, CHANGES, LINEAGE, IAM)
 
 
 def _in_model(role: Role, model: Callable[[Any], str]) -> Rule:
@@ -54,6 +56,11 @@ RULES: Rules = {
     f"/{CATALOG}/GetAlias": _in_model(Role.VIEWER, lambda message: parse_model(message.model)),
     f"/{CATALOG}/ListAliases": _in_model(Role.VIEWER, lambda message: parse_model(message.model)),
     f"/{CATALOG}/DeleteAlias": _in_model(Role.PUBLISHER, lambda message: parse_model(message.model)),
+    f"/{CHANGES}/WatchChanges": Open.TO_AUTHENTICATED,
+    f"/{CHANGES}/ListChanges": Open.TO_AUTHENTICATED,
+    f"/{LINEAGE}/CreateEdge": _in_model(Role.PUBLISHER, lambda message: parse(message.edge.child).model),
+    f"/{LINEAGE}/DeleteEdge": _in_model(Role.PUBLISHER, lambda message: parse(message.child).model),
+    f"/{LINEAGE}/GetLineage": _in_model(Role.VIEWER, lambda message: parse(message.reference).model),
     f"/{IAM}/CreateKey": _OF_THE_CLUSTER,
     f"/{IAM}/ListKeys": _OF_THE_CLUSTER,
     f"/{IAM}/RevokeKey": _OF_THE_CLUSTER,

@@ -19,7 +19,16 @@ from zoo_catalog.schema import alias_targets, models, versions
 from zoo_server.paging import Page, PageRequest, page_of
 from zoo_store.sql import Database
 
-__all__ = ["USABLE", "Version", "VersionState", "Versions", "version_from_row", "version_not_found", "version_query"]
+__all__ = [
+    "USABLE",
+    "Version",
+    "VersionState",
+    "Versions",
+    "version_from_row",
+    "version_not_found",
+    "version_query",
+    "version_row",
+]
 
 
 class VersionState(Enum):
@@ -82,6 +91,18 @@ class Versions:
                 query = query.where(versions.c.version < before)
             rows = (await connection.execute(query.order_by(versions.c.version.desc()).limit(page.fetch))).all()
         return page_of(listing, map(version_from_row, rows), page.size, lambda version: version.number)
+
+
+async def version_row(connection: AsyncConnection, text: str) -> Row[Any]:
+    """The row of the version that a reference means now, with its model's name; of an alias's targets the one with the
+    largest share. Raises REFERENCE_INVALID, MODEL_NOT_FOUND, VERSION_NOT_FOUND and ALIAS_NOT_FOUND.
+    """
+    reference = parse(text)
+    query, wanted = _resolving(reference)
+    rows = (await connection.execute(query, {"model": reference.model.casefold(), "wanted": wanted})).all()
+    if not rows:
+        raise await _nothing_for(connection, reference)
+    return max(rows, key=lambda row: (row.weight, row.version))
 
 
 def version_query() -> Select[Any]:

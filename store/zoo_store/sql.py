@@ -3,7 +3,7 @@
 Statements are SQLAlchemy Core, written by the services; what differs between engines is in a module per engine.
 """
 
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -73,6 +73,7 @@ class Database:
         self._reader = engines.reader
         self._writer = engines.writer
         self._lookups = engines.lookups
+        self._on_commit: list[Callable[[], None]] = []
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncConnection]:
@@ -96,6 +97,12 @@ class Database:
         with _translated():
             async with self._writer.begin() as connection:
                 yield connection
+        for listener in self._on_commit:
+            listener()
+
+    def on_commit(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after every commit of a `write` from now on; it neither waits nor raises."""
+        self._on_commit.append(listener)
 
     @asynccontextmanager
     async def change_schema(self) -> AsyncGenerator[AsyncConnection]:

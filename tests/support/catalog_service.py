@@ -12,10 +12,12 @@ from modelzoo.errors import ZooError, from_rpc_error
 from support.artifact_fake import ArtifactFake, running_artifact_fake
 from zoo.catalog.v1 import catalog_service_pb2 as pb
 from zoo.catalog.v1 import catalog_service_pb2_grpc as catalog_rpc
+from zoo.catalog.v1 import change_service_pb2_grpc as change_rpc
+from zoo.catalog.v1 import lineage_service_pb2_grpc as lineage_rpc
 from zoo.catalog.v1 import model_pb2
 from zoo.iam.v1 import iam_service_pb2_grpc as iam_rpc
 from zoo_catalog.artifacts import Artifacts
-from zoo_catalog.feed import AccessFeed
+from zoo_catalog.feed import ChangeFeed, open_feed
 from zoo_catalog.main import MIGRATIONS, register
 from zoo_catalog.rules import RULES, SERVICES
 from zoo_server.peers import open_peer
@@ -43,9 +45,11 @@ class _As:
 
 @dataclass
 class Caller:
-    """Both services, as one principal sees them."""
+    """The services, as one principal sees them."""
 
     catalog: catalog_rpc.CatalogServiceStub
+    changes: change_rpc.ChangeServiceStub
+    lineage: lineage_rpc.LineageServiceStub
     iam: iam_rpc.IamServiceStub
 
     async def model(self, name: str, **fields: str) -> model_pb2.Model:
@@ -71,7 +75,7 @@ class CatalogService:
 
     database: Database
     artifact: ArtifactFake
-    feed: AccessFeed
+    feed: ChangeFeed
     address: str
     gateway: Signer
     stack: AsyncExitStack
@@ -80,7 +84,12 @@ class CatalogService:
     async def caller(self, subject: str, roles: Mapping[str, Role]) -> Caller:
         signer = _As(self.gateway, Principal(subject, roles))
         channel = await self.stack.enter_async_context(open_peer(self.address, signer))  # type: ignore[arg-type]
-        return Caller(catalog_rpc.CatalogServiceStub(channel), iam_rpc.IamServiceStub(channel))
+        return Caller(
+            catalog_rpc.CatalogServiceStub(channel),
+            change_rpc.ChangeServiceStub(channel),
+            lineage_rpc.LineageServiceStub(channel),
+            iam_rpc.IamServiceStub(channel),
+        )
 
     async def namespace(self, name: str) -> None:
         await self.admin.catalog.CreateNamespace(pb.CreateNamespaceRequest(namespace=model_pb2.Namespace(name=name)))
@@ -104,10 +113,11 @@ async def running_catalog(folder: Path) -> AsyncIterator[CatalogService]:
         artifact = await stack.enter_async_context(running_artifact_fake())
         database = await stack.enter_async_context(open_database(f"sqlite:///{folder}/catalog.db"))
         await migrate(database, MIGRATIONS)
+        feed = await stack.enter_async_context(open_feed(database))
         channel = await stack.enter_async_context(open_peer(artifact.address, own))
         settings = ServerSettings(trust=folder / "unused", drain_s=5)
         server = build(settings, RULES, Verifier([TrustedKey("gateway", gateway.public_key(), None)]))
-        feed = register(server.grpc, database, Artifacts(channel))
+        register(server.grpc, database, Artifacts(channel), feed)
         await server.start(SERVICES)
         stack.push_async_callback(server.drain)
         stack.push_async_callback(feed.close)

@@ -28,6 +28,10 @@ FIELDS: dict[str, Any] = {
     "key": {"subject": "app"},
     "grant": {"subject": "app", "namespace": "team", "role": 1},
     "subject": "app",
+    "edge": {"child": "team/bert", "parent": "team/bert", "kind": 1},
+    "child": "team/bert",
+    "parent": "team/bert",
+    "kind": 1,
 }
 OTHERWISE: dict[str, dict[str, Any]] = {
     "GetNamespace": {"name": "team"},
