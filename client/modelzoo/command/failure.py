@@ -56,6 +56,8 @@ _HINTS = {
     "NAMESPACE_NOT_FOUND": "`zoo namespaces list` shows yours; `zoo namespaces create` makes one",
     "KEY_NOT_FOUND": "`zoo keys list` shows them",
     "GRANT_NOT_FOUND": "`zoo grants list NAMESPACE` shows them",
+    "CURSOR_INVALID": "`zoo changes --since 7d` begins at a time instead",
+    "LINEAGE_CYCLE": "`zoo lineage` shows what was made from what",
     "STREAM_INTERRUPTED": "run the command again",
     "QUEUE_FULL": "run the command again in a moment",
     "WORKER_UNAVAILABLE": "`zoo workers` shows who serves",
