@@ -43,7 +43,7 @@ def test_the_command_draws_both_ways(family: Zoo):
     assert drawn[0].startswith("team/tuned@1  ")
     down = family("lineage", "team/base", "--down").stdout
     assert "made from" not in down
-    assert "   └─ merged  team/tuned@2" in down
+    assert "│  └─ merged  team/tuned@2" in down
     value = json.loads(family("lineage", "team/small", "--json").stdout)
     assert [node["reference"] for node in value["nodes"]] == ["team/small@1", "team/tuned@1", "team/base@1"]
     assert value["edges"][0]["kind"] == "QUANTISED"
