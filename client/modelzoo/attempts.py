@@ -14,11 +14,12 @@ BACKOFF_MAX_S = 5.0
 
 
 class Attempts:
-    """Counts failures in a row, of one transfer. gRPC's own retry cannot serve here: it never repeats a stream that
-    had answers."""
+    """Counts failures in a row, of one transfer; `limit` of them are too many, None: as many as there may be. gRPC's
+    own retry cannot serve here: it never repeats a stream that had answers."""
 
-    def __init__(self, stopped: threading.Event) -> None:
+    def __init__(self, stopped: threading.Event, limit: int | None = LIMIT) -> None:
         self._stopped = stopped
+        self.limit = limit
         self._failed = 0
 
     def progressed(self) -> None:
@@ -29,8 +30,8 @@ class Attempts:
         """Return when it is time to try again; raise `error` if that would not help, or not any more."""
         self._failed += 1
         may_help = isinstance(error, Unavailable) or is_broken(error)
-        if not may_help or self._failed == LIMIT or self._stopped.is_set():
+        if not may_help or self._failed == self.limit or self._stopped.is_set():
             raise error
         # Spread, so that the streams of one transfer do not come back all at once.
-        backoff_s = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2**self._failed) * random.uniform(0.5, 1.0)  # noqa: S311
+        backoff_s = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** min(self._failed, 10)) * random.uniform(0.5, 1.0)  # noqa: S311
         self._stopped.wait(error.retry_after_s or backoff_s)

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -10,9 +11,12 @@ from modelzoo import config, records, wire
 from modelzoo.access import Access
 from modelzoo.cache import NodeCache
 from modelzoo.calls import building, paged, translated
+from modelzoo.change_log import ChangeLog, ChangeStream, change_filter
 from modelzoo.channel import open_channel
+from modelzoo.following import STALE_MOST_S, Following
 from modelzoo.generation import Message
 from modelzoo.inference import Inference
+from modelzoo.lineage import Lineages
 from modelzoo.manage import Manage
 from modelzoo.manifest import Manifest
 from modelzoo.progress import Progress
@@ -46,7 +50,9 @@ class Client(Inference):
         super().__init__(self._channel)
         self.access = Access(self._channel)
         self.manage = Manage(self._channel)
+        self.lineages = Lineages(self._channel)
         self._catalog = rpc.CatalogServiceStub(self._channel)
+        self._log = ChangeLog(self._channel)
         self._workers = worker_service_pb2_grpc.WorkerServiceStub(self._channel)
 
     def close(self) -> None:
@@ -185,6 +191,45 @@ class Client(Inference):
         with translated():
             self._catalog.DeleteAlias(request)
 
+    # Changes
+
+    def changes(
+        self,
+        after: int | None = 0,
+        *,
+        follow: bool = False,
+        since: datetime | None = None,
+        namespace: str = "",
+        models: Sequence[str] = (),
+        resource_prefix: str = "",
+        actions: Sequence[str] = (),
+    ) -> ChangeStream:
+        """What changed in the zoo, as far as the caller may see it: in order, each change once, connections that break
+        made good. Ends at the present end, or with `follow` never.
+
+        `after` is a cursor: 0 the beginning, None the present end, else the `cursor` of an earlier stream or the
+        sequence of a change; CURSOR_INVALID if the log has no such place. `since` gives a time instead. The others
+        leave through what is of the namespace, of one of the models, of resources that begin so, of these actions.
+        """
+        wanted = change_filter(namespace, [parse(model).model for model in models], resource_prefix, actions)
+        if since is not None:
+            after = self._log.cursor_at(wanted, since)
+        return self._log.stream(wanted, after, follow=follow)
+
+    def latest_changes(self, *, namespace: str = "", models: Sequence[str] = ()) -> Iterator[records.Change]:
+        """The same backwards in time, from the last one, asked for page by page."""
+        return self._log.newest_first(change_filter(namespace, [parse(model).model for model in models]))
+
+    def follow(self, *models: str, stale_most_s: float = STALE_MOST_S) -> Following:
+        """What references of these models mean, kept current in memory, so that `version` of it needs no call."""
+        return Following(
+            models,
+            watch=lambda names: self.changes(None, follow=True, models=names),
+            version=self.version,
+            aliases=self.aliases,
+            stale_most_s=stale_most_s,
+        )
+
     # Files
 
     def push(
@@ -196,15 +241,17 @@ class Client(Inference):
         source: str = "",
         alias: str | None = None,
         bases: Sequence[str] = (),
+        parents: Sequence[records.Parent] = (),
         create_namespace: bool = False,
         progress: Progress | None = None,
     ) -> records.PushResult:
         """Publish a directory as the next version of `name`; `modelzoo.push.push` states the rest.
 
-        `bases` are references of versions whose blobs need not be sent; the model's latest is one anyway.
+        `bases` are references of versions whose blobs need not be sent; the model's latest is one anyway, and `parents`
+        are: what the version was made from, which its lineage tells.
         """
         model = parse(name)
-        versions = [self.version(base) for base in bases]
+        versions = [self.version(base) for base in (*bases, *(parent.reference for parent in parents))]
         return push(
             self._channel,
             Path(directory),
@@ -213,6 +260,7 @@ class Client(Inference):
             source=source,
             alias=alias,
             bases=[Base(parse(version.model).namespace, version.manifest_digest) for version in versions],
+            parents=parents,
             create_namespace=create_namespace,
             progress=progress,
         )

@@ -13,6 +13,7 @@ from modelzoo import records, wire
 from modelzoo.calls import building, translated
 from modelzoo.datasets import read_dataset
 from modelzoo.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from modelzoo.lineage import Lineages
 from modelzoo.progress import Progress
 from modelzoo.records import PushResult
 from modelzoo.reference import Alias, Reference
@@ -21,7 +22,7 @@ from modelzoo.tree import Tree, read_tree
 from modelzoo.upload import Base, upload
 from zoo.catalog.v1 import catalog_service_pb2 as pb
 from zoo.catalog.v1 import catalog_service_pb2_grpc as rpc
-from zoo.catalog.v1 import model_pb2
+from zoo.catalog.v1 import edge_pb2, model_pb2
 
 __all__ = ["guess_format", "push", "what_lacks"]
 
@@ -38,13 +39,15 @@ def push(
     source: str = "",
     alias: str | None = None,
     bases: Sequence[Base] = (),
+    parents: Sequence[records.Parent] = (),
     create_namespace: bool = False,
     progress: Progress | None = None,
 ) -> PushResult:
     """Publish the files below `directory` as a version of `model`, which is made if need be, and move `alias` to it.
 
     Blobs that the latest version or a base has are not sent. Repeating a push that broke off sends what is missing;
-    pushing what is the latest version already publishes nothing and answers that version.
+    pushing what is the latest version already publishes nothing and answers that version. `parents` are what it was
+    made from; the latest version gets them, too, where it lacks them.
     Raises REFERENCE_INVALID for a `model` with a selector, what `read_tree` and `upload` raise, DATASET_INVALID for the
     format `dataset`, and what the catalog refuses: ROLE_MISSING, NAMESPACE_NOT_FOUND.
     """
@@ -53,12 +56,14 @@ def push(
             "REFERENCE_INVALID", f"The zoo gives versions their numbers: push to {model.model}, without '@'."
         )
     wanted = None if alias is None else Alias(alias)  # refused before anything is sent
+    with building():  # this, too
+        said = [wire.parent_to_pb(parent) for parent in parents]
     started = time.monotonic()
     tree = read_tree(directory)
     _refuse_pickles(tree)
     if format == DATASET:
         _check_dataset(tree)
-    catalog = rpc.CatalogServiceStub(channel)
+    catalog, lineages = rpc.CatalogServiceStub(channel), Lineages(channel)
     _ensure_model(catalog, model, create_namespace)
     latest = _latest(catalog, model)
     known = [Base(model.namespace, latest.manifest_digest)] if latest else []
@@ -71,7 +76,10 @@ def push(
         progress=progress,
     )
     if latest is None or latest.manifest_digest != uploaded.digest:
-        latest = _create_version(catalog, model, uploaded.digest, source)
+        latest = _create_version(catalog, model, uploaded.digest, source, said)
+    else:
+        for parent in parents:
+            lineages.create_edge(latest.reference, parent)
     if wanted is not None:
         _set_alias(catalog, latest, wanted)
     return PushResult(
@@ -146,10 +154,12 @@ def _latest(catalog: rpc.CatalogServiceStub, model: Reference) -> records.Versio
     return None
 
 
-def _create_version(catalog: rpc.CatalogServiceStub, model: Reference, digest: str, source: str) -> records.Version:
+def _create_version(
+    catalog: rpc.CatalogServiceStub, model: Reference, digest: str, source: str, parents: Sequence[edge_pb2.Parent]
+) -> records.Version:
     with building():
         request = pb.CreateVersionRequest(
-            model=model.model, manifest_digest=digest, request_id=uuid.uuid4().hex, source=source
+            model=model.model, manifest_digest=digest, request_id=uuid.uuid4().hex, source=source, parents=parents
         )
     with translated():
         return wire.version(catalog.CreateVersion(request).version)

@@ -9,6 +9,7 @@ from zoo.catalog.v1 import catalog_service_pb2 as pb
 from zoo.catalog.v1 import catalog_service_pb2_grpc as rpc
 from zoo_catalog.aliases import Aliases
 from zoo_catalog.deletion import Deletions
+from zoo_catalog.edges import check_parents
 from zoo_catalog.edits import MetricEdit, VersionEdits
 from zoo_catalog.edits_from_pb import (
     kind_from_pb,
@@ -19,6 +20,7 @@ from zoo_catalog.edits_from_pb import (
     targets_from_pb,
     version_edit,
 )
+from zoo_catalog.lineage_servicer import parent_from_pb
 from zoo_catalog.messages import alias_to_pb, counts_to_pb, model_to_pb, namespace_to_pb, version_to_pb
 from zoo_catalog.models import Models
 from zoo_catalog.namespaces import Namespaces
@@ -125,8 +127,15 @@ class CatalogServicer(rpc.CatalogServiceServicer):
     # Versions
 
     async def CreateVersion(self, request: pb.CreateVersionRequest, context: Context) -> pb.CreateVersionResponse:
+        parents = tuple(map(parent_from_pb, request.parents))
+        check_parents(parents, current_principal())
         version = await self._parts.publisher.publish(
-            request.model, request.manifest_digest, request.source, _subject(), request.request_id
+            request.model,
+            request.manifest_digest,
+            request.source,
+            _subject(),
+            request.request_id,
+            parents,
         )
         return pb.CreateVersionResponse(version=version_to_pb(version))
 

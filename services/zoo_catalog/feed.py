@@ -1,38 +1,108 @@
-"""Tells gateways who may do what: a snapshot of keys and grants at once, and another after every change."""
+"""Tells whoever waits that the log of changes grew: at once for what this process commits, within a second for others'.
+
+One question for all who wait, `max(sequence)`: what was written is read from SQL by each of them.
+"""
 
 import asyncio
-from collections.abc import AsyncIterator
+import contextlib
+import logging
+from collections.abc import AsyncGenerator
 
-from modelzoo.errors import Unavailable
+from sqlalchemy import func, select
 
-__all__ = ["AccessFeed"]
+from modelzoo.errors import Unavailable, ZooError
+from zoo_catalog.schema import changes
+from zoo_store.sql import Database
+
+__all__ = ["ChangeFeed", "open_feed"]
+
+log = logging.getLogger(__name__)
+
+POLL_S = 1.0
+
+_END = select(func.coalesce(func.max(changes.c.sequence), 0))
 
 
-class AccessFeed:
-    """Knows that keys or grants changed, not how: whoever watches reads all of it again.
+class ChangeFeed:
+    """The end of the log, as it is known here. Sequences are in the order of commits (`ordered_append`): every change
+    up to `end` is there to be read."""
 
-    Changes in quick succession are told as one. Told are changes that this process made, after they were committed.
-    """
-
-    def __init__(self) -> None:
-        self._changed = asyncio.Event()
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._end = 0
         self._closed = False
+        self._grown = asyncio.Event()
+        self._committed = asyncio.Event()
+
+    @property
+    def end(self) -> int:
+        """The last sequence seen; at most a second old."""
+        return self._end
+
+    async def look(self) -> int:
+        """The last sequence now; wakes whoever waits for one before it."""
+        [[end]] = await self._database.fetch(_END, {})
+        if end > self._end:
+            self._end = end
+            self._wake()
+        return end
+
+    async def beyond(self, sequence: int, within_s: float | None = None) -> bool:
+        """Wait until the log has a change after `sequence`; False if it has none in that time.
+
+        Raises DRAINING once the feed is closed.
+        """
+        try:
+            async with asyncio.timeout(within_s):
+                while self._end <= sequence and not self._closed:
+                    await self._grown.wait()
+        except TimeoutError:
+            return False
+        self.check()
+        return True
+
+    def check(self) -> None:
+        """Raises DRAINING once the feed is closed."""
+        if self._closed:
+            raise Unavailable("DRAINING", "the catalog is shutting down: watch again", retry_after_s=1.0)
 
     def notify(self) -> None:
-        """Say that something changed; every watcher that waits now, or reads now, looks again."""
-        self._changed.set()
-        self._changed = asyncio.Event()
+        """Say that something was committed here: the next look is at once."""
+        self._committed.set()
+
+    async def follow(self) -> None:
+        """Look whenever something is committed here, and every second, until cancelled."""
+        while True:
+            self._committed.clear()
+            try:
+                await self.look()
+            except ZooError as error:
+                log.warning("the log of changes cannot be read, trying again: %s", error)
+            except Exception:  # whatever it is: a feed that has died would leave every watch waiting in silence
+                log.exception("the log of changes cannot be read, trying again")
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(POLL_S):
+                    await self._committed.wait()
 
     async def close(self) -> None:
-        """End every watch with DRAINING, so that none holds up the end of the server."""
+        """End every wait with DRAINING, so that no watch holds up the end of the server."""
         self._closed = True
-        self.notify()
+        self._wake()
 
-    async def turns(self) -> AsyncIterator[None]:
-        """Yield at once, then after every change; what is read in a turn has the change in it."""
-        while not self._closed:
-            # Taken before the reading: a change during it makes one more turn.
-            changed = self._changed
-            yield
-            await changed.wait()
-        raise Unavailable("DRAINING", "the catalog is shutting down: watch again", retry_after_s=1.0)
+    def _wake(self) -> None:
+        self._grown.set()
+        self._grown = asyncio.Event()
+
+
+@contextlib.asynccontextmanager
+async def open_feed(database: Database) -> AsyncGenerator[ChangeFeed]:
+    """A feed that follows the log of `database` while the block lasts."""
+    feed = ChangeFeed(database)
+    database.on_commit(feed.notify)
+    following = asyncio.create_task(feed.follow(), name="change-feed")
+    try:
+        yield feed
+    finally:
+        following.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await following

@@ -9,7 +9,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from modelzoo.errors import FailedPrecondition, NotFound
 from zoo_catalog import changes
-from zoo_catalog.feed import AccessFeed
 from zoo_catalog.names import stored_namespace
 from zoo_catalog.schema import grants
 from zoo_server.paging import Page, PageRequest, page_of
@@ -28,16 +27,13 @@ class Grant:
 
 
 class Grants:
-    def __init__(self, database: Database, feed: AccessFeed) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._feed = feed
 
     async def create(self, subject: str, namespace: str, role: Role, actor: str) -> Grant:
         """Give the role in place of any that the subject has there. Raises NAMESPACE_NOT_FOUND and LAST_ADMIN."""
         async with self._database.write() as connection:
-            grant = await put_grant(connection, subject, await _stored(connection, namespace), role, actor)
-        self._feed.notify()
-        return grant
+            return await put_grant(connection, subject, await _stored(connection, namespace), role, actor)
 
     async def list(self, namespace: str, page: PageRequest) -> Page[Grant]:
         """A namespace's grants, by subject. Raises NAMESPACE_NOT_FOUND and PAGE_TOKEN_INVALID."""
@@ -62,7 +58,6 @@ class Grants:
             await _keep_an_admin(connection, before)
             await changes.append(connection, actor, "RevokeGrant", _resource(before), before=_state(before))
             await connection.execute(delete(grants).where(*_is(subject, namespace)))
-        self._feed.notify()
 
 
 async def put_grant(connection: AsyncConnection, subject: str, namespace: str, role: Role, actor: str) -> Grant:

@@ -16,7 +16,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from modelzoo.errors import InvalidArgument, NotFound, Unauthenticated
 from zoo_catalog import changes
-from zoo_catalog.feed import AccessFeed
 from zoo_catalog.requests import Request
 from zoo_catalog.schema import keys
 from zoo_server.paging import Page, PageRequest, page_of
@@ -52,9 +51,8 @@ class NewKey:
 
 
 class Keys:
-    def __init__(self, database: Database, feed: AccessFeed) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._feed = feed
 
     async def create(
         self, subject: str, description: str, expire_time: datetime | None, actor: str, request_id: str = ""
@@ -68,7 +66,6 @@ class Keys:
                 return NewKey(await _get(connection, made), "")
             key = await insert_key(connection, secret, subject, description, expire_time, actor)
             await request.keep(connection, key.name)
-        self._feed.notify()
         return NewKey(key, secret)
 
     async def list(self, page: PageRequest) -> Page[Key]:
@@ -92,9 +89,7 @@ class Keys:
                 connection, actor, "RevokeKey", name, before=state, after={**state, "revoked": True}
             )
             await connection.execute(update(keys).where(keys.c.name == name).values(revoke_time=change.time))
-            key = await _get(connection, name)
-        self._feed.notify()
-        return key
+            return await _get(connection, name)
 
 
 async def insert_key(

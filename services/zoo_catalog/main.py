@@ -8,6 +8,8 @@ import grpc
 
 from zoo.catalog.v1 import access_service_pb2_grpc as access_rpc
 from zoo.catalog.v1 import catalog_service_pb2_grpc as catalog_rpc
+from zoo.catalog.v1 import change_service_pb2_grpc as change_rpc
+from zoo.catalog.v1 import lineage_service_pb2_grpc as lineage_rpc
 from zoo.iam.v1 import iam_service_pb2_grpc as iam_rpc
 from zoo_catalog.access import AccessSnapshots
 from zoo_catalog.access_servicer import AccessServicer
@@ -15,13 +17,18 @@ from zoo_catalog.aliases import Aliases
 from zoo_catalog.artifacts import Artifacts
 from zoo_catalog.bootstrap import bootstrap
 from zoo_catalog.catalog_servicer import CatalogParts, CatalogServicer
+from zoo_catalog.change_log import ChangeLog
+from zoo_catalog.change_servicer import ChangeServicer
 from zoo_catalog.deletion import Deletions
+from zoo_catalog.edges import Edges
 from zoo_catalog.edits import VersionEdits
-from zoo_catalog.feed import AccessFeed
+from zoo_catalog.feed import ChangeFeed, open_feed
 from zoo_catalog.gates import Gates
 from zoo_catalog.grants import Grants
 from zoo_catalog.iam_servicer import IamServicer
 from zoo_catalog.keys import Keys
+from zoo_catalog.lineage import LineageReader
+from zoo_catalog.lineage_servicer import LineageServicer
 from zoo_catalog.models import Models
 from zoo_catalog.namespaces import Namespaces
 from zoo_catalog.publish import Publisher
@@ -55,18 +62,18 @@ async def serve(settings: Settings) -> None:
         if settings.bootstrap_key_file is not None:
             await bootstrap(database, settings.bootstrap_key_file.read_text().strip())
         channel = await stack.enter_async_context(open_peer(settings.artifact, Signer.load(settings.identity)))
+        feed = await stack.enter_async_context(open_feed(database))
         server = build(settings, RULES)
         artifacts = Artifacts(channel)
-        feed = register(server.grpc, database, artifacts)
+        register(server.grpc, database, artifacts, feed)
         await stack.enter_async_context(Purger(database, artifacts).running(settings.purge_interval_s))
         await server.run(SERVICES, on_drain=feed.close)
 
 
-def register(server: grpc.aio.Server, database: Database, artifacts: Artifacts) -> AccessFeed:
+def register(server: grpc.aio.Server, database: Database, artifacts: Artifacts, feed: ChangeFeed) -> None:
     """Put the services on the server; the feed has to be closed before the server can drain."""
-    feed = AccessFeed()
     parts = CatalogParts(
-        namespaces=Namespaces(database, feed),
+        namespaces=Namespaces(database),
         models=Models(database),
         search=Search(database),
         versions=Versions(database),
@@ -76,11 +83,12 @@ def register(server: grpc.aio.Server, database: Database, artifacts: Artifacts) 
         purger=Purger(database, artifacts),
         aliases=Aliases(database),
     )
-    iam = IamServicer(Keys(database, feed), Grants(database, feed), AccessSnapshots(database, feed))
+    iam = IamServicer(Keys(database), Grants(database), AccessSnapshots(database, feed))
     catalog_rpc.add_CatalogServiceServicer_to_server(CatalogServicer(parts), server)
     access_rpc.add_AccessServiceServicer_to_server(AccessServicer(Gates(database)), server)
+    change_rpc.add_ChangeServiceServicer_to_server(ChangeServicer(ChangeLog(database, feed)), server)
+    lineage_rpc.add_LineageServiceServicer_to_server(LineageServicer(Edges(database), LineageReader(database)), server)
     iam_rpc.add_IamServiceServicer_to_server(iam, server)
-    return feed
 
 
 if __name__ == "__main__":

@@ -10,7 +10,6 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from modelzoo.errors import AlreadyExists, FailedPrecondition
 from zoo_catalog import changes
 from zoo_catalog.etags import check_etag
-from zoo_catalog.feed import AccessFeed
 from zoo_catalog.grants import put_grant, revoke_all
 from zoo_catalog.names import namespace_not_found
 from zoo_catalog.policy import Policy, PolicyEdit, policy_from_json, policy_to_json
@@ -58,9 +57,8 @@ class NamespaceEdit:
 
 
 class Namespaces:
-    def __init__(self, database: Database, feed: AccessFeed) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._feed = feed
 
     async def create(self, asked: NewNamespace, actor: str, request_id: str = "") -> Namespace:
         """Make a namespace whose admin is `actor`. Raises NAMESPACE_EXISTS, of deleted ones too, REQUEST_ID_REUSED."""
@@ -73,9 +71,7 @@ class Namespaces:
                 )
                 await put_grant(connection, actor, asked.name, Role.ADMIN, actor)
                 await request.keep(connection, asked.name.casefold())
-            made = await _find(connection, asked.name)
-        self._feed.notify()
-        return made
+            return await _find(connection, asked.name)
 
     async def get(self, name: str) -> Namespace:
         """Raises NAMESPACE_NOT_FOUND."""
@@ -133,7 +129,6 @@ class Namespaces:
             gone = {"delete_time": change.time, "update_time": change.time, "etag": change.sequence}
             await connection.execute(update(namespaces).where(namespaces.c.key == name.casefold()).values(gone))
             await revoke_all(connection, before.name, actor)
-        self._feed.notify()
 
 
 async def insert_namespace(

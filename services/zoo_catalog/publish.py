@@ -4,7 +4,8 @@ The manifest is pinned first and for good, then read, then recorded in one trans
 pin, under a name that every later try uses again; nothing is visible before it is kept.
 """
 
-from dataclasses import asdict, dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from sqlalchemy import Row, insert, update
@@ -13,6 +14,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from zoo_catalog import changes
 from zoo_catalog.artifacts import Artifacts
 from zoo_catalog.card import Card
+from zoo_catalog.edges import Parent, record_parents
 from zoo_catalog.facts import Facts, read_facts
 from zoo_catalog.holders import holder_of, purges
 from zoo_catalog.metrics import Metric, metric_to_json
@@ -23,7 +25,7 @@ from zoo_catalog.requests import Request
 from zoo_catalog.retention import retain
 from zoo_catalog.schema import cards, models, versions
 from zoo_catalog.states import refresh_model
-from zoo_catalog.versions import Version, VersionState, get_version
+from zoo_catalog.versions import Version, VersionState, get_version, version_row
 from zoo_store.sql import Database
 
 __all__ = ["Publisher"]
@@ -44,19 +46,32 @@ class Publisher:
         self._database = database
         self._artifacts = artifacts
 
-    async def publish(self, model: str, manifest_digest: str, source: str, actor: str, request_id: str = "") -> Version:
-        """Make the next version; with a request_id that made one before, return that.
+    async def publish(
+        self,
+        model: str,
+        manifest_digest: str,
+        source: str,
+        actor: str,
+        request_id: str = "",
+        parents: Sequence[Parent] = (),
+    ) -> Version:
+        """Make the next version, and its edges to what it was made from, which the caller may see; with a request_id
+        that made one before, return that.
 
-        Raises REFERENCE_INVALID, MODEL_NOT_FOUND, REQUEST_ID_REUSED, QUOTA_EXCEEDED, and what `Artifacts` raises.
+        Raises REFERENCE_INVALID, MODEL_NOT_FOUND, REQUEST_ID_REUSED, QUOTA_EXCEEDED, VERSION_NOT_FOUND and
+        ALIAS_NOT_FOUND for parents, EDGE_EXISTS where they contradict each other, and what `Artifacts` raises.
         """
         name = parse_model(model)
         arguments = {"model": name.casefold(), "manifest_digest": manifest_digest, "source": source}
+        if parents:
+            arguments["parents"] = repr(parents)
         request = Request(actor, "CreateVersion", request_id, arguments)
         async with self._database.read() as connection:
             row = await model_row(connection, name)
             made = await request.made(connection)
             if made is not None:
                 return await get_version(connection, row, int(made))
+            fixed = [await _fixed(connection, parent) for parent in parents]
         namespace = namespace_of(row.name)
         manifest = await self._artifacts.manifest(namespace, manifest_digest)
         async with self._database.read() as connection:
@@ -72,6 +87,7 @@ class Publisher:
                     return await get_version(connection, row, int(made))
                 if await purges(connection, row.id, manifest_digest) == generation:
                     version = await _record(connection, name, publication, actor)
+                    await record_parents(connection, f"{row.name}@{version.number}", fixed, actor)
                     await request.keep(connection, str(version.number))
                     return version
             # A version of the same files was purged meanwhile, and the pin may have gone with it.
@@ -121,3 +137,9 @@ async def _record(connection: AsyncConnection, name: str, publication: _Publicat
     await refresh_model(connection, model.id, change)
     await retain(connection, model, actor)
     return await get_version(connection, model, number)
+
+
+async def _fixed(connection: AsyncConnection, parent: Parent) -> Parent:
+    """By its number: what is recorded is the version that was meant when the call came. Raises as `version_row`."""
+    row = await version_row(connection, parent.reference)
+    return replace(parent, reference=f"{row.model}@{row.version}")

@@ -12,12 +12,14 @@ from zoo_catalog.names import model_not_found, namespace_not_found, namespace_of
 from zoo_server.authorization import Needs, Open, Rule, Rules
 from zoo_server.principal import EVERYWHERE, Role
 
-__all__ = ["ACCESS", "CATALOG", "IAM", "QUOTAS", "RULES", "SERVICES"]
+__all__ = ["ACCESS", "CATALOG", "CHANGES", "IAM", "LINEAGE", "QUOTAS", "RULES", "SERVICES"]
 
 ACCESS = "zoo.catalog.v1.AccessService"
 CATALOG = "zoo.catalog.v1.CatalogService"
+CHANGES = "zoo.catalog.v1.ChangeService"
+LINEAGE = "zoo.catalog.v1.LineageService"
 IAM = "zoo.iam.v1.IamService"
-SERVICES = (ACCESS, CATALOG, IAM)
+SERVICES = (ACCESS, CATALOG, CHANGES, LINEAGE, IAM)
 
 
 def _in_model(role: Role, model: Callable[[Any], str]) -> Rule:
@@ -73,6 +75,11 @@ RULES: Rules = {
     f"/{ACCESS}/ListAccessRequests": Open.TO_AUTHENTICATED,
     f"/{ACCESS}/DecideAccess": _in_model(Role.PUBLISHER, lambda message: parse_model(message.model)),
     f"/{ACCESS}/CheckAccess": _SEES_THE_CLUSTER,
+    f"/{CHANGES}/WatchChanges": Open.TO_AUTHENTICATED,
+    f"/{CHANGES}/ListChanges": Open.TO_AUTHENTICATED,
+    f"/{LINEAGE}/CreateEdge": _in_model(Role.PUBLISHER, lambda message: parse(message.edge.child).model),
+    f"/{LINEAGE}/DeleteEdge": _in_model(Role.PUBLISHER, lambda message: parse(message.child).model),
+    f"/{LINEAGE}/GetLineage": _in_model(Role.VIEWER, lambda message: parse(message.reference).model),
     f"/{IAM}/CreateKey": _OF_THE_CLUSTER,
     f"/{IAM}/ListKeys": _OF_THE_CLUSTER,
     f"/{IAM}/RevokeKey": _OF_THE_CLUSTER,

@@ -4,7 +4,8 @@
                         ├─< model_tags (the tags again, one a row, to find models by)
                         ├─< aliases ─< alias_targets >─ versions
                         └─< access_requests (of subjects)
-    keys, grants (of subjects)      requests (what request ids were used for)      changes (everything, in order)
+    edges: version >─< version      keys, grants (of subjects)      requests (what request ids were used for)
+    changes (everything, in order)
 
 A write's times and etag are the time and sequence of its row in `changes`, stamped by the database. Rows with a
 `delete_time` are gone for users, and keep their names reserved; until `purge_time` they can be undeleted, and once they
@@ -41,6 +42,7 @@ __all__ = [
     "aliases",
     "cards",
     "changes",
+    "edges",
     "grants",
     "keys",
     "metadata",
@@ -194,6 +196,25 @@ alias_targets = Table(
     ForeignKeyConstraint(["model_id", "version"], ["versions.model_id", "versions.version"]),
 )
 
+edges = Table(
+    "edges",
+    metadata,
+    Column("child_model_id", Integer, nullable=False),
+    Column("child_version", Integer, nullable=False),
+    Column("parent_model_id", Integer, nullable=False),
+    Column("parent_version", Integer, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("job", String(128), nullable=False),
+    Column("dataset", String(RESOURCE_LENGTH), nullable=False),
+    Column("code", Text, nullable=False),
+    Column("create_time", UtcTime, nullable=False),
+    Column("actor", String(SUBJECT_LENGTH), nullable=False),
+    PrimaryKeyConstraint("child_model_id", "child_version", "parent_model_id", "parent_version", "kind"),
+    ForeignKeyConstraint(["child_model_id", "child_version"], ["versions.model_id", "versions.version"]),
+    ForeignKeyConstraint(["parent_model_id", "parent_version"], ["versions.model_id", "versions.version"]),
+    Index("edges_by_parent", "parent_model_id", "parent_version"),
+)
+
 keys = Table(
     "keys",
     metadata,
@@ -258,6 +279,13 @@ changes = Table(
     # What the resource said, as JSON objects; null: it did not exist.
     Column("before", JSON(none_as_null=True)),
     Column("after", JSON(none_as_null=True)),
+    # Read from action and resource, for filters and for who may see it. Null: of no namespace, of no model.
+    Column("namespace_key", String(NAME_LENGTH)),
+    Column("model_key", String(MODEL_NAME_LENGTH)),
+    # The least role in the namespace (in the cluster, where there is none) that sees it; unless said, an admin's.
+    Column("role", Integer, nullable=False, server_default="5"),
+    Index("changes_by_namespace", "namespace_key", "sequence"),
+    Index("changes_by_model", "model_key", "sequence"),
     # A sequence is never given twice, even if the end of the log were removed: it serves as etag.
     sqlite_autoincrement=True,
 )

@@ -32,6 +32,7 @@ __all__ = [
     "version_from_row",
     "version_not_found",
     "version_query",
+    "version_row",
 ]
 
 
@@ -138,6 +139,18 @@ async def get_version(connection: AsyncConnection, model: Row[Any], number: int)
     if row is None:
         raise version_not_found(model.name, f"version {number}")
     return version_from_row(row)
+
+
+async def version_row(connection: AsyncConnection, text: str) -> Row[Any]:
+    """The row of the version that a reference means now, with its model's name; of an alias's targets the one with the
+    largest share. Raises REFERENCE_INVALID, MODEL_NOT_FOUND, VERSION_NOT_FOUND and ALIAS_NOT_FOUND.
+    """
+    reference = parse(text)
+    query, wanted = _resolving(reference)
+    rows = (await connection.execute(query, {"model": reference.model.casefold(), "wanted": wanted})).all()
+    if not rows:
+        raise await _nothing_for(connection, reference)
+    return max(rows, key=lambda row: (row.weight, row.version))
 
 
 def version_query() -> Select[Any]:

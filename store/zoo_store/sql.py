@@ -4,7 +4,7 @@ Statements are SQLAlchemy Core, written by the services; what differs between en
 """
 
 import logging
-from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -82,6 +82,7 @@ class Database:
     def __init__(self, driver: Driver, engine: Engine) -> None:
         self._driver = driver
         self._engine = engine
+        self._on_commit: list[Callable[[], None]] = []
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncConnection]:
@@ -109,6 +110,12 @@ class Database:
         with _translated(self._engine):
             async with self._driver.write() as connection:
                 yield connection
+        for listener in self._on_commit:
+            listener()
+
+    def on_commit(self, listener: Callable[[], None]) -> None:
+        """Call `listener` after every commit of a `write` from now on; it neither waits nor raises."""
+        self._on_commit.append(listener)
 
     @asynccontextmanager
     async def change_schema(self) -> AsyncGenerator[AsyncConnection]:

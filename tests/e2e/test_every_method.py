@@ -17,6 +17,9 @@ from zoo.artifact.v1 import artifact_service_pb2 as artifact
 from zoo.catalog.v1 import access_request_pb2
 from zoo.catalog.v1 import access_service_pb2 as access
 from zoo.catalog.v1 import catalog_service_pb2 as catalog
+from zoo.catalog.v1 import change_service_pb2 as change
+from zoo.catalog.v1 import edge_pb2 as edge
+from zoo.catalog.v1 import lineage_service_pb2 as lineage
 from zoo.catalog.v1 import model_pb2 as model
 from zoo.description.v1 import description_service_pb2 as description
 from zoo.iam.v1 import iam_service_pb2 as iam
@@ -30,6 +33,8 @@ SERVICES = (
     "zoo.artifact.v1.ArtifactService",
     "zoo.catalog.v1.AccessService",
     "zoo.catalog.v1.CatalogService",
+    "zoo.catalog.v1.ChangeService",
+    "zoo.catalog.v1.LineageService",
     "zoo.description.v1.DescriptionService",
     "zoo.iam.v1.IamService",
     "zoo.inference.v1.InferenceService",
@@ -126,6 +131,15 @@ EXAMPLES = {
     "CatalogService/GetAlias": reads(catalog.GetAliasRequest(model="zoo/none", alias="a")),
     "CatalogService/ListAliases": reads(catalog.ListAliasesRequest(model="zoo/none")),
     "CatalogService/DeleteAlias": writes(catalog.DeleteAliasRequest(model="zoo/none", alias="a")),
+    "ChangeService/WatchChanges": shows_what_is_visible(change.WatchChangesRequest()),
+    "ChangeService/ListChanges": shows_what_is_visible(change.ListChangesRequest()),
+    "LineageService/CreateEdge": writes(
+        lineage.CreateEdgeRequest(edge=edge.Edge(child="zoo/none", parent="zoo/none", kind=edge.EDGE_KIND_DERIVED))
+    ),
+    "LineageService/DeleteEdge": writes(
+        lineage.DeleteEdgeRequest(child="zoo/none", parent="zoo/none", kind=edge.EDGE_KIND_DERIVED)
+    ),
+    "LineageService/GetLineage": reads(lineage.GetLineageRequest(reference="zoo/none")),
     "DescriptionService/GetOpenApi": shows_what_is_visible(description.GetOpenApiRequest()),
     "IamService/CreateKey": writes(iam.CreateKeyRequest(key=key.Key(subject="nobody"))),
     "IamService/ListKeys": writes(iam.ListKeysRequest()),

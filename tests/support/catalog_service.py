@@ -13,10 +13,12 @@ from support.artifact_fake import ArtifactFake, running_artifact_fake
 from zoo.catalog.v1 import access_service_pb2_grpc as access_rpc
 from zoo.catalog.v1 import catalog_service_pb2 as pb
 from zoo.catalog.v1 import catalog_service_pb2_grpc as catalog_rpc
+from zoo.catalog.v1 import change_service_pb2_grpc as change_rpc
+from zoo.catalog.v1 import lineage_service_pb2_grpc as lineage_rpc
 from zoo.catalog.v1 import model_pb2
 from zoo.iam.v1 import iam_service_pb2_grpc as iam_rpc
 from zoo_catalog.artifacts import Artifacts
-from zoo_catalog.feed import AccessFeed
+from zoo_catalog.feed import ChangeFeed, open_feed
 from zoo_catalog.main import MIGRATIONS, register
 from zoo_catalog.purge import Purger
 from zoo_catalog.rules import RULES, SERVICES
@@ -48,6 +50,8 @@ class Caller:
     """The services, as one principal sees them."""
 
     catalog: catalog_rpc.CatalogServiceStub
+    changes: change_rpc.ChangeServiceStub
+    lineage: lineage_rpc.LineageServiceStub
     iam: iam_rpc.IamServiceStub
     access: access_rpc.AccessServiceStub
 
@@ -74,7 +78,7 @@ class CatalogService:
 
     database: Database
     artifact: ArtifactFake
-    feed: AccessFeed
+    feed: ChangeFeed
     purger: Purger
     address: str
     gateway: Signer
@@ -86,6 +90,8 @@ class CatalogService:
         channel = await self.stack.enter_async_context(open_peer(self.address, signer))  # type: ignore[arg-type]
         return Caller(
             catalog_rpc.CatalogServiceStub(channel),
+            change_rpc.ChangeServiceStub(channel),
+            lineage_rpc.LineageServiceStub(channel),
             iam_rpc.IamServiceStub(channel),
             access_rpc.AccessServiceStub(channel),
         )
@@ -118,11 +124,12 @@ async def running_catalog(
         url = database_url or f"sqlite:///{folder}/catalog.db"
         database = await stack.enter_async_context(open_database(url))
         await migrate(database, MIGRATIONS)
+        feed = await stack.enter_async_context(open_feed(database))
         channel = await stack.enter_async_context(open_peer(artifact.address, own))
         settings = ServerSettings(trust=folder / "unused", drain_s=5)
         server = build(settings, RULES, Verifier([TrustedKey("gateway", gateway.public_key(), None)]))
         artifacts = Artifacts(channel)
-        feed = register(server.grpc, database, artifacts)
+        register(server.grpc, database, artifacts, feed)
         await server.start(SERVICES)
         stack.push_async_callback(server.drain)
         stack.push_async_callback(feed.close)

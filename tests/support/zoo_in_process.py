@@ -18,6 +18,7 @@ from zoo_artifact.rules import SERVICE as ARTIFACT_SERVICE
 from zoo_artifact.servicer import ArtifactServicer
 from zoo_artifact.storage import Storage
 from zoo_catalog.artifacts import Artifacts as CatalogArtifacts
+from zoo_catalog.feed import open_feed
 from zoo_catalog.main import MIGRATIONS, register
 from zoo_catalog.rules import RULES as CATALOG_RULES
 from zoo_catalog.rules import SERVICES as CATALOG_SERVICES
@@ -76,7 +77,8 @@ async def artifact_and_catalog(
         database = await stack.enter_async_context(open_database(f"sqlite:///{folder}/catalog.db"))
         await migrate(database, MIGRATIONS)
         catalog_server = build(settings, CATALOG_RULES, trusted)
-        feed = register(catalog_server.grpc, database, CatalogArtifacts(peer))
+        feed = await stack.enter_async_context(open_feed(database))
+        register(catalog_server.grpc, database, CatalogArtifacts(peer), feed)
         await catalog_server.start(CATALOG_SERVICES)
         stack.push_async_callback(catalog_server.drain)
         stack.push_async_callback(feed.close)

@@ -62,6 +62,8 @@ _HINTS = {
     "NAMESPACE_NOT_EMPTY": "`zoo models --namespace NAMESPACE` lists its models; `zoo model delete` deletes one",
     "ETAG_MISMATCH": "somebody else changed it: look again, then repeat",
     "GRANT_NOT_FOUND": "`zoo grants list NAMESPACE` shows them",
+    "CURSOR_INVALID": "`zoo changes --since 7d` begins at a time instead",
+    "LINEAGE_CYCLE": "`zoo lineage` shows what was made from what",
     "STREAM_INTERRUPTED": "run the command again",
     "QUEUE_FULL": "run the command again in a moment",
     "WORKER_UNAVAILABLE": "`zoo workers` shows who serves",

@@ -7,6 +7,7 @@ import typer
 
 from modelzoo.command.arguments import ReferenceArgument
 from modelzoo.command.bars import progress_bar
+from modelzoo.command.lineage import parent_of
 from modelzoo.command.session import open_client
 from modelzoo.command.terminal import answer, line, note, size_text
 
@@ -33,6 +34,14 @@ def push(
         list[str] | None,
         typer.Option(metavar="REF", help="A version that shares bytes with this one; may be repeated."),
     ] = None,
+    parent: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="REF[:KIND]",
+            help="A version that this one was made from, and how: fine-tuned, adapter, merged, quantised or derived, "
+            "which it is otherwise; may be repeated. `zoo lineage` shows it.",
+        ),
+    ] = None,
     format: Annotated[
         str | None, typer.Option(metavar="FORMAT", help="What the files are; found out from their names otherwise.")
     ] = None,
@@ -51,6 +60,7 @@ def push(
     """Publish a directory as the next version of a model or dataset. Only bytes that the zoo lacks are sent; if it
     breaks off, run it again. Hidden files are left out."""
     format = "dataset" if dataset else format
+    parents = [parent_of(text) for text in parent or ()]
     with open_client() as client, progress_bar(f"pushing {name}") as progress:
         result = client.push(
             directory,
@@ -58,6 +68,7 @@ def push(
             alias=alias,
             source=source,
             bases=base or (),
+            parents=parents,
             format=format,
             create_namespace=create_namespace,
             progress=progress,

@@ -14,6 +14,7 @@ from modelzoo.command.session import wants_json
 __all__ = [
     "answer",
     "count_text",
+    "json_line",
     "line",
     "note",
     "print_table",
@@ -34,9 +35,14 @@ _COUNT_UNITS = ("", "K", "M", "B", "T")
 def answer(value: object, show: Callable[[], None]) -> None:
     """The command's answer: `value` as one JSON object if that is wanted, else what `show` prints."""
     if wants_json():
-        _write(sys.stdout, json.dumps(_plain(value), ensure_ascii=False) + "\n")
+        _write(sys.stdout, json_line(value))
     else:
         show()
+
+
+def json_line(value: object) -> str:
+    """The value as one JSON object in one line, with its end."""
+    return json.dumps(_plain(value), ensure_ascii=False) + "\n"
 
 
 def note(text: str) -> None:

@@ -32,6 +32,10 @@ FIELDS: dict[str, Any] = {
     "dataset": "glue",
     "values": {"accuracy": 1.0},
     "decision": 2,
+    "edge": {"child": "team/bert", "parent": "team/bert", "kind": 1},
+    "child": "team/bert",
+    "parent": "team/bert",
+    "kind": 1,
 }
 OTHERWISE: dict[str, dict[str, Any]] = {
     "GetNamespace": {"name": "team"},

@@ -9,8 +9,8 @@ from alembic import op
 
 from zoo_store.sql import UtcTime
 
-revision = "0002"
-down_revision = "0005"
+revision = "0003"
+down_revision = "0002"
 
 
 def upgrade() -> None:

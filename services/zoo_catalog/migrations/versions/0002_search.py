@@ -8,7 +8,7 @@ from alembic import op
 
 from zoo_store.text_index import TextIndex
 
-revision = "0005"
+revision = "0002"
 down_revision = "0001"
 
 TEXT = TextIndex("models", "id", ("name", "tags", "description", "card"))
