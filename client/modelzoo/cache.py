@@ -53,6 +53,24 @@ class NodeCache:
         finally:
             os.close(descriptor)
 
+    @property
+    def root(self) -> Path:
+        """The cache's folder."""
+        return self._folder.root
+
+    @contextmanager
+    def hold_if_here(self, file: File) -> Generator[Path | None]:
+        """As `hold` where the file is here, else None: nothing is fetched."""
+        try:
+            descriptor = open_locked(self._folder.content(file.sha256), os.O_RDONLY, Lock.SHARED)
+        except FileNotFoundError:
+            yield None
+            return
+        try:
+            yield self._folder.content(file.sha256) if self._is_sound(file.sha256, descriptor) else None
+        finally:
+            os.close(descriptor)
+
     @contextmanager
     def snapshot(self, manifest: Manifest, fetch: Fetch) -> Generator[Path]:
         """A directory with the manifest's files under their names, complete and verified, for the length of the block.

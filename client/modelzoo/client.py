@@ -4,13 +4,14 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from modelzoo import config, records, wire
 from modelzoo.access import Access
 from modelzoo.cache import NodeCache
 from modelzoo.calls import building, paged, translated
 from modelzoo.channel import open_channel
+from modelzoo.file_bytes import ZooBytes
 from modelzoo.generation import Message
 from modelzoo.inference import Inference
 from modelzoo.manifest import Manifest
@@ -18,6 +19,9 @@ from modelzoo.progress import Progress
 from modelzoo.pull import get_manifest, pull_version
 from modelzoo.push import push
 from modelzoo.reference import Alias, parse
+from modelzoo.tensor_array import Library
+from modelzoo.tensor_reading import read_tensors, tensor_infos
+from modelzoo.tensor_slice import Index
 from modelzoo.upload import Base
 from zoo.catalog.v1 import catalog_service_pb2 as pb
 from zoo.catalog.v1 import catalog_service_pb2_grpc as rpc
@@ -232,6 +236,39 @@ class Client(Inference):
             force=force,
             progress=progress,
         )
+
+    # Tensors
+
+    def tensor_infos(self, ref: str) -> tuple[records.TensorInfo, ...]:
+        """The version's tensors by name: dtype, shape and place of each, from the headers of its files alone.
+
+        Shards are one namespace; `modelzoo.tensor_index` says how names are told apart. Headers are kept in the cache.
+        """
+        return tensor_infos(self._files_of(ref))
+
+    def tensors(
+        self,
+        ref: str,
+        pattern: str = "*",
+        index: Index | tuple[Index, ...] | None = None,
+        *,
+        into: Library | None = None,
+    ) -> dict[str, Any]:
+        """The version's tensors whose names match the glob pattern, as arrays by name, without the rest of the version.
+
+        `index` (a slice, a number, or a tuple of them, as numpy takes) is taken from each; where it names a contiguous
+        part, no other bytes are fetched. Arrays are torch's where torch is installed, else numpy's; `into` chooses.
+        Whole blobs are verified here, parts of a blob by the service alone (`modelzoo.file_bytes`).
+        TENSOR_NOT_FOUND, TENSOR_INDEX_INVALID; TENSOR_DTYPE_UNSUPPORTED where the library has no such numbers.
+        """
+        return read_tensors(self._files_of(ref), pattern, index, into)
+
+    def _files_of(self, ref: str) -> ZooBytes:
+        version = self.version(ref)
+        namespace, digest = parse(version.model).namespace, version.manifest_digest
+        settings = config.cache_config()
+        cache = NodeCache(settings.root, settings.budget_bytes)
+        return ZooBytes(self._channel, cache, namespace, digest, get_manifest(self._channel, namespace, digest))
 
     # The zoo itself
 
