@@ -11,7 +11,7 @@ from modelzoo.access import Access
 from modelzoo.cache import NodeCache
 from modelzoo.calls import building, paged, translated
 from modelzoo.channel import open_channel
-from modelzoo.file_bytes import ZooBytes
+from modelzoo.file_bytes import ZooBytes, local_directory, scanned
 from modelzoo.generation import Message
 from modelzoo.inference import Inference
 from modelzoo.manifest import Manifest
@@ -22,7 +22,9 @@ from modelzoo.reference import Alias, parse
 from modelzoo.tensor_array import Library
 from modelzoo.tensor_reading import read_tensors, tensor_infos
 from modelzoo.tensor_slice import Index
+from modelzoo.tree import read_tree
 from modelzoo.upload import Base
+from modelzoo.version_diff import Diff, compare
 from zoo.catalog.v1 import catalog_service_pb2 as pb
 from zoo.catalog.v1 import catalog_service_pb2_grpc as rpc
 from zoo.catalog.v1 import model_pb2
@@ -262,6 +264,31 @@ class Client(Inference):
         TENSOR_NOT_FOUND, TENSOR_INDEX_INVALID; TENSOR_DTYPE_UNSUPPORTED where the library has no such numbers.
         """
         return read_tensors(self._files_of(ref), pattern, index, into)
+
+    def diff(
+        self,
+        a: str | os.PathLike[str],
+        b: str | os.PathLike[str],
+        *,
+        norms: bool | None = None,
+        progress: Progress | None = None,
+    ) -> Diff:
+        """What changed from `a` to `b`: settings, files, tensors, and how much; what both have is not fetched.
+
+        Each is a reference, or a local directory: a path object, or text that begins with `.`, `/` or `~`. `norms` are
+        computed if True, not if False, and by default as long as they take little reading
+        (`modelzoo.version_diff.compare`).
+        """
+        directories = [local_directory(side) for side in (a, b)]
+        trees = [None if directory is None else read_tree(directory) for directory in directories]
+        scanned_bytes = sum(tree.size_bytes for tree in trees if tree)
+        if progress is not None:
+            progress.start(scanned_bytes)
+        before, after = (
+            self._files_of(str(side)) if tree is None else scanned(tree, config.cache_config().root, progress)
+            for side, tree in zip((a, b), trees, strict=True)
+        )
+        return compare(before, after, (str(a), str(b)), norms=norms, progress=progress, scanned_bytes=scanned_bytes)
 
     def _files_of(self, ref: str) -> ZooBytes:
         version = self.version(ref)

@@ -8,6 +8,7 @@ node cache holds was verified whole.
 
 import os
 import threading
+from collections import OrderedDict
 from pathlib import Path
 from typing import Protocol
 
@@ -17,18 +18,21 @@ from blake3 import blake3
 from modelzoo.attempts import Attempts
 from modelzoo.cache import NodeCache
 from modelzoo.calls import translated
+from modelzoo.cut import scan_file
 from modelzoo.errors import DataLoss, Interrupted, InvalidArgument, ZooError
 from modelzoo.header_cache import HeaderCache
 from modelzoo.manifest import Blob, File, Manifest
+from modelzoo.progress import Progress
 from modelzoo.safetensors_header import Header
 from modelzoo.tensor_index import overlapping
 from modelzoo.tree import Tree
 from zoo.artifact.v1 import artifact_service_pb2 as pb
 from zoo.artifact.v1 import artifact_service_pb2_grpc as rpc
 
-__all__ = ["FileBytes", "LocalBytes", "ZooBytes"]
+__all__ = ["FileBytes", "LocalBytes", "ZooBytes", "local_directory", "scanned"]
 
 SMALL_BLOB_BYTES = 256 * 1024  # fetched whole whatever is asked for: the call costs more than the bytes
+SMALL_BLOBS_KEPT = 64  # in memory, as many small tensors of one blob are asked for one by one
 
 
 class FileBytes(Protocol):
@@ -65,6 +69,7 @@ class ZooBytes:
         self._digest = digest
         self._headers = HeaderCache(cache.root)
         self._lock = threading.Lock()
+        self._small: OrderedDict[str, bytearray] = OrderedDict()
 
     def read(self, file: File, offset: int, length: int) -> bytearray:
         with self._cache.hold_if_here(file) as path:
@@ -79,28 +84,40 @@ class ZooBytes:
         blobs = overlapping(file, offset, length)
         if not blobs:
             return bytearray()
+        if len(blobs) == 1 and blobs[0][1].size <= SMALL_BLOB_BYTES:
+            at, blob = blobs[0]
+            return self._small_blob(file, at, blob)[offset - at : offset - at + length]
         begin = blobs[0][0] if _wants_whole(blobs[0], offset, length) else offset
         end = offset + length
         if _wants_whole(blobs[-1], offset, length):
             end = blobs[-1][0] + blobs[-1][1].size
+        data = self._stream(file.path, begin, end - begin)
+        for at, blob in blobs:
+            if at >= begin and at + blob.size <= end:
+                _check(file, blob, memoryview(data)[at - begin : at - begin + blob.size])
+        return data if (begin, end) == (offset, offset + length) else data[offset - begin : offset - begin + length]
+
+    def _small_blob(self, file: File, offset: int, blob: Blob) -> bytearray:
+        with self._lock:
+            kept = self._small.pop(blob.digest, None)
+        if kept is None:
+            kept = self._stream(file.path, offset, blob.size)
+            _check(file, blob, kept)
+        with self._lock:
+            self._small[blob.digest] = kept
+            while len(self._small) > SMALL_BLOBS_KEPT:
+                self._small.popitem(last=False)
+        return kept
+
+    def _stream(self, path: str, offset: int, length: int) -> bytearray:
         attempts = Attempts(threading.Event())
         while True:
             try:
-                data = self._stream(file.path, begin, end - begin)
-                break
+                return self._stream_once(path, offset, length)
             except ZooError as error:
                 attempts.wait_after(error)
-        view = memoryview(data)
-        for at, blob in blobs:
-            if at >= begin and at + blob.size <= end:
-                piece = view[at - begin : at - begin + blob.size]
-                if blake3(piece).hexdigest() != blob.digest:
-                    raise DataLoss("BLOB_CORRUPT", f"A part of {file.path!a} arrived damaged: read it again.")
-                piece.release()
-        view.release()
-        return data if (begin, end) == (offset, offset + length) else data[offset - begin : offset - begin + length]
 
-    def _stream(self, path: str, offset: int, length: int) -> bytearray:
+    def _stream_once(self, path: str, offset: int, length: int) -> bytearray:
         request = pb.ReadFileRequest(
             namespace=self._namespace,
             manifest_digest=self._digest,
@@ -142,11 +159,30 @@ class LocalBytes:
         return self._headers.header(file, self.read)
 
 
+def local_directory(side: str | os.PathLike[str]) -> Path | None:
+    """The directory that is meant: by a path object, or by text that begins with `.`, `/` or `~`; else None."""
+    if isinstance(side, str) and not side.startswith((".", "/", "~")):
+        return None
+    return Path(side).expanduser()
+
+
+def scanned(tree: Tree, headers: Path, progress: Progress | None = None) -> LocalBytes:
+    """The tree's files, read once to be cut and hashed. Raises what `scan_file` raises."""
+    advance = None if progress is None else progress.advance
+    files = [scan_file(tree.source(entry.path), entry.path, advance) for entry in tree.files]
+    return LocalBytes(tree, Manifest.of("opaque", files), headers)
+
+
 def _wants_whole(placed: tuple[int, Blob], offset: int, length: int) -> bool:
     """Whether so much of the blob is asked for, or so little saved, that all of it is fetched and so verified."""
     at, blob = placed
     asked = min(at + blob.size, offset + length) - max(at, offset)
     return blob.size <= SMALL_BLOB_BYTES or 2 * asked >= blob.size
+
+
+def _check(file: File, blob: Blob, data: bytearray | memoryview) -> None:
+    if blake3(data).hexdigest() != blob.digest:
+        raise DataLoss("BLOB_CORRUPT", f"A part of {file.path!a} arrived damaged: read it again.")
 
 
 def _read_local(path: Path, offset: int, length: int) -> bytearray:

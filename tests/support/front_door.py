@@ -18,9 +18,11 @@ THREADS = 32
 
 @dataclass
 class FrontDoor:
-    """`requests` counts calls by method, `bytes_up` and `bytes_down` the bytes of WriteBlobs and ReadFile. While `cut_after` has a method's
-    name, its streams are broken off after so many answers (INTERNAL, as a reset is), `cuts` times. Answers of the method `damage`
-    have a bit flipped at their end."""
+    """`requests` counts calls by method, `bytes_up` and `bytes_down` the bytes of WriteBlobs and ReadFile.
+
+    While `cut_after` has a method's name, its streams are broken off after so many answers (INTERNAL, as a reset is),
+    `cuts` times. Answers of the method `damage` have a bit flipped at their end.
+    """
 
     url: str = ""
     requests: dict[str, int] = field(default_factory=dict)

@@ -29,14 +29,24 @@ SMALL = {f"norm.{n}": numpy.full((16,), n, "f4") for n in range(4)}
 
 
 @pytest.fixture
+def door(standing_door: FrontDoor) -> FrontDoor:
+    return standing_door
+
+
+@pytest.fixture
+def client(standing: Client) -> Client:
+    return standing
+
+
+@pytest.fixture
 def model(client: Client, tree: Tree) -> Client:
     """A client of a zoo with `team/m`: a large tensor, and small ones before and behind it."""
-    client.push(tree({"model.safetensors": save({"rows": ROWS, **SMALL}), "config.json": b"{}"}), "team/m")
+    client.push(tree({"model.safetensors": save({"rows": ROWS, **SMALL}), "config.json": b"{}"}), "team/tensors")
     return client
 
 
 def test_infos_say_where_every_tensor_lies(model: Client):
-    infos = {info.name: info for info in model.tensor_infos("team/m")}
+    infos = {info.name: info for info in model.tensor_infos("team/tensors")}
     assert list(infos) == ["norm.0", "norm.1", "norm.2", "norm.3", "rows"]
     assert (infos["rows"].dtype, infos["rows"].shape, infos["rows"].size_bytes) == ("F32", (1280, 1024), 5 * MIB)
     assert len(infos["rows"].blobs) == 1
@@ -44,45 +54,45 @@ def test_infos_say_where_every_tensor_lies(model: Client):
 
 
 def test_tensors_are_chosen_by_glob_and_nothing_else_is_read(model: Client, door: FrontDoor):
-    found = model.tensors("team/m", "norm.[12]", into="numpy")
+    found = model.tensors("team/tensors", "norm.[12]", into="numpy")
     assert list(found) == ["norm.1", "norm.2"]
     assert (found["norm.2"] == 2).all()
     assert door.bytes_down < SLACK
 
 
 def test_a_slice_of_rows_costs_those_rows_alone(model: Client, door: FrontDoor):
-    found = model.tensors("team/m", "rows", slice(100, 110), into="numpy")["rows"]
+    found = model.tensors("team/tensors", "rows", slice(100, 110), into="numpy")["rows"]
     assert numpy.array_equal(found, ROWS[100:110])
     assert door.bytes_down < 10 * 4096 + SLACK
 
 
 def test_the_header_is_asked_for_once(model: Client, door: FrontDoor):
-    model.tensor_infos("team/m")
+    model.tensor_infos("team/tensors")
     before = door.requests["ReadFile"]
-    model.tensor_infos("team/m")
+    model.tensor_infos("team/tensors")
     assert door.requests["ReadFile"] == before
 
 
 def test_what_the_node_cache_holds_is_not_asked_for(model: Client, door: FrontDoor):
-    model.pull("team/m")
+    model.pull("team/tensors")
     before = door.requests["ReadFile"]
-    assert numpy.array_equal(model.tensors("team/m", "rows", into="numpy")["rows"], ROWS)
+    assert numpy.array_equal(model.tensors("team/tensors", "rows", into="numpy")["rows"], ROWS)
     assert door.requests["ReadFile"] == before
 
 
 def test_a_whole_tensor_that_arrives_damaged_is_refused(model: Client, door: FrontDoor):
-    model.tensor_infos("team/m")
+    model.tensor_infos("team/tensors")
     door.damage = "ReadFile"
     with pytest.raises(DataLoss) as caught:
-        model.tensors("team/m", "rows", into="numpy")
+        model.tensors("team/tensors", "rows", into="numpy")
     assert caught.value.reason == "BLOB_CORRUPT"
 
 
 def test_a_damaged_header_in_the_cache_is_asked_for_again(model: Client, tmp_path: Path):
-    before = model.tensor_infos("team/m")
+    before = model.tensor_infos("team/tensors")
     (kept,) = (tmp_path / "cache" / "headers").iterdir()
     kept.write_bytes(kept.read_bytes().replace(b"1280", b"1281"))
-    assert model.tensor_infos("team/m") == before
+    assert model.tensor_infos("team/tensors") == before
 
 
 def test_shards_are_one_namespace(client: Client, tree: Tree):
@@ -117,15 +127,15 @@ def test_arrays_are_torchs_where_torch_is_and_keep_its_narrow_numbers(client: Cl
 
 
 def test_numpy_is_not_given_numbers_that_it_does_not_have(client: Client, tree: Tree):
-    client.push(tree({"model.safetensors": save_torch({"brain": torch.ones(2, dtype=torch.bfloat16)})}), "team/m")
+    client.push(tree({"model.safetensors": save_torch({"brain": torch.ones(2, dtype=torch.bfloat16)})}), "team/wide")
     with pytest.raises(FailedPrecondition, match="BF16") as caught:
-        client.tensors("team/m", into="numpy")
+        client.tensors("team/wide", into="numpy")
     assert caught.value.reason == "TENSOR_DTYPE_UNSUPPORTED"
 
 
 def test_nothing_that_matches_is_said_with_a_name_that_would(model: Client):
     with pytest.raises(NotFound, match=r"it has 5, such as 'norm\.0'") as caught:
-        model.tensors("team/m", "encoder.*")
+        model.tensors("team/tensors", "encoder.*")
     assert caught.value.reason == "TENSOR_NOT_FOUND"
 
 
