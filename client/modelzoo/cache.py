@@ -16,6 +16,7 @@ from modelzoo.cache_part import Fetch, PartialFile, sha256_of
 from modelzoo.cache_record import Record, Stamp, open_record
 from modelzoo.errors import DataLoss, ResourceExhausted
 from modelzoo.manifest import File, Manifest
+from modelzoo.progress import Progress
 
 __all__ = ["Fetch", "NodeCache", "PartialFile"]
 
@@ -72,13 +73,14 @@ class NodeCache:
             os.close(descriptor)
 
     @contextmanager
-    def snapshot(self, manifest: Manifest, fetch: Fetch) -> Generator[Path]:
+    def snapshot(self, manifest: Manifest, fetch: Fetch, name: str = "") -> Generator[Path]:
         """A directory with the manifest's files under their names, complete and verified, for the length of the block.
 
-        It takes no room beside the files. `fetch` is called for each file that is not here, as by `hold`.
+        It takes no room beside the files. `fetch` is called for each file that is not here, as by `hold`. `name` is
+        what people call the version.
         """
         folder = self._folder.snapshot(manifest.digest())
-        in_use = self._folder.register(manifest)
+        in_use = self._folder.register(manifest, name)
         try:
             with locked(folder / "build.lock", os.O_RDWR | os.O_CREAT, Lock.ALONE):
                 done, building = folder / "files", folder / "building"
@@ -92,16 +94,39 @@ class NodeCache:
         finally:
             os.close(in_use)
 
-    def scrub(self) -> Iterator[str]:
-        """Read every file again; remove those that are damaged, whatever their stamps say, and give their SHA-256."""
-        for content in sorted((self._folder.root / "files").iterdir()):
-            with suppress(FileNotFoundError), locked(content, os.O_RDONLY, Lock.SHARED) as descriptor:
-                if sha256_of(descriptor) == content.name:
-                    continue
-                with open_record(self._folder.record(content.name)) as record:
-                    if is_named(content, descriptor):
-                        self._discard(content, record)
-                yield content.name
+    def scrub(self, progress: Progress | None = None) -> Iterator[str]:
+        """Read every file again; remove those that are damaged, whatever their stamps say, and give their SHA-256.
+
+        What was removed is fetched again when it is next asked for.
+        """
+        sizes = {sha256: self._folder.content(sha256).stat().st_size for sha256 in self._folder.files()}
+        if progress:
+            progress.start(sum(sizes.values()))
+        for sha256 in sizes:
+            if not self.check(sha256, progress):
+                yield sha256
+
+    def files(self) -> list[str]:
+        """The SHA-256 of every whole file, in order."""
+        return self._folder.files()
+
+    def check(self, sha256: str, progress: Progress | None = None) -> bool:
+        """Read the file again; if it is damaged, remove it. True where it is sound, or gone.
+
+        What `progress` raises ends it.
+        """
+        content = self._folder.content(sha256)
+        with suppress(FileNotFoundError), locked(content, os.O_RDONLY, Lock.SHARED) as descriptor:
+            sound = sha256_of(descriptor, progress.advance if progress else None) == sha256
+            # Files that nobody maps leave the page cache to those that somebody does.
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            if sound:
+                return True
+            with open_record(self._folder.record(sha256)) as record:
+                if is_named(content, descriptor):
+                    self._discard(content, record)
+            return False
+        return True
 
     def _open(self, file: File, fetch: Fetch) -> int:
         content = self._folder.content(file.sha256)

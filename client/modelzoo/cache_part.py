@@ -68,10 +68,12 @@ Fetch = Callable[[PartialFile], None]
 """Puts every missing blob into the partial file, or raises; what was put stays for the next attempt."""
 
 
-def sha256_of(descriptor: int) -> str:
-    """The SHA-256 of an open file's bytes, in lower-case hexadecimal digits."""
+def sha256_of(descriptor: int, on_bytes: Callable[[int], None] | None = None) -> str:
+    """The SHA-256 of an open file's bytes, in lower-case hexadecimal digits; `on_bytes` hears of every piece read."""
     hasher, offset = hashlib.sha256(), 0
     while piece := os.pread(descriptor, READ_BYTES, offset):
         hasher.update(piece)
         offset += len(piece)
+        if on_bytes:
+            on_bytes(len(piece))
     return hasher.hexdigest()

@@ -60,11 +60,12 @@ def hold(
     manifest_digest: str,
     progress: Progress | None = None,
     only: Sequence[str] | None = None,
+    name: str = "",
 ) -> Generator[Path]:
-    """The same directory, kept for the length of a block."""
+    """The same directory, kept for the length of a block; `name` is what the cache's listing calls it."""
     manifest = _chosen(get_manifest(channel, namespace, manifest_digest), only)
     fetching = _Fetching(channel, namespace, manifest_digest, _Counted(progress))
-    with fetching.snapshot(cache, manifest) as path:
+    with fetching.snapshot(cache, manifest, name) as path:
         yield path
 
 
@@ -83,7 +84,9 @@ def pull_version(
     namespace = version.model.partition("/")[0]
     manifest = _chosen(get_manifest(channel, namespace, version.manifest_digest), only)
     counted = _Counted(progress)
-    with _Fetching(channel, namespace, version.manifest_digest, counted).snapshot(cache, manifest) as path:
+    with _Fetching(channel, namespace, version.manifest_digest, counted).snapshot(
+        cache, manifest, version.reference
+    ) as path:
         if directory is not None:
             export(manifest, path, directory, force=force)
     return PullResult(
@@ -157,9 +160,9 @@ class _Fetching:
         self._stopped = threading.Event()
 
     @contextmanager
-    def snapshot(self, cache: NodeCache, manifest: Manifest) -> Generator[Path]:
+    def snapshot(self, cache: NodeCache, manifest: Manifest, name: str) -> Generator[Path]:
         self._progress.start(manifest.size_bytes)
-        with cache.snapshot(manifest, self._fetch) as path:
+        with cache.snapshot(manifest, self._fetch, name) as path:
             self._progress.end()
             yield path
 

@@ -46,7 +46,7 @@ class PulledSource:
         self._cache = cache
 
     def hold(self, version: Version) -> AbstractContextManager[Path]:
-        return hold(self._channel, self._cache, version.namespace, version.manifest_digest)
+        return hold(self._channel, self._cache, version.namespace, version.manifest_digest, name=version.reference)
 
 
 # What a batch may cost, in the unit of the task model's `cost`: tokens, values of pictures, windows of sound.
