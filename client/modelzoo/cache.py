@@ -6,6 +6,7 @@ POSIX only. The folder must be on a local disk: its locks, hard links and time s
 import errno
 import logging
 import os
+import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -20,6 +21,7 @@ from modelzoo.progress import Progress
 
 __all__ = ["Fetch", "NodeCache", "PartialFile"]
 
+SYNC_LATER_BYTES = 8 * 1024 * 1024  # a file of so many is in use before it is synced: that takes its time
 COUNT_EVERY = 64  # the budget may be exceeded by one part in so many between two counts of what is there
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -58,6 +60,10 @@ class NodeCache:
     def root(self) -> Path:
         """The cache's folder."""
         return self._folder.root
+
+    def has(self, file: File) -> bool:
+        """Whether the file is here; its bytes are not looked at."""
+        return self._folder.content(file.sha256).exists()
 
     @contextmanager
     def hold_if_here(self, file: File) -> Generator[Path | None]:
@@ -184,7 +190,9 @@ class NodeCache:
                 self._allocate(descriptor, file.size)
                 self._reuse(partial)
                 fetch(partial)
-                os.fsync(descriptor)
+                is_synced = file.size < SYNC_LATER_BYTES
+                if is_synced:
+                    os.fsync(descriptor)
             if not partial.is_right():
                 part.unlink()
                 raise DataLoss(
@@ -194,15 +202,36 @@ class NodeCache:
             with open_record(self._folder.record(file.sha256)) as record:
                 part.rename(content)
                 os.fchmod(descriptor, 0o400)
-                _sync_folder(content.parent)
-                record.write(Stamp.of(os.fstat(descriptor)))
+                if is_synced:
+                    _sync_folder(content.parent)
+                record.write(Stamp.of(os.fstat(descriptor)), is_synced=is_synced)
                 record.touch()
+            if not is_synced:
+                self._sync_later(file.sha256, os.dup(descriptor))
         except ResourceExhausted as error:
             if error.reason == "DISK_FULL":
                 part.unlink()
             raise
         finally:
             os.close(descriptor)
+
+    def _sync_later(self, sha256: str, descriptor: int) -> None:
+        """Sync the file beside whoever uses it already; not a daemon, so that the process ends after it."""
+
+        def sync() -> None:
+            try:
+                os.fsync(descriptor)
+                _sync_folder(self._folder.root / "files")
+                with open_record(self._folder.record(sha256)) as record:
+                    if record.says(stamp := Stamp.of(os.fstat(descriptor))):
+                        record.write(stamp)
+            except OSError as error:
+                # Not trusted beyond this boot, then; and read again by the next scrub.
+                _log.warning("the cache could not sync %s: %s", sha256, error)
+            finally:
+                os.close(descriptor)
+
+        threading.Thread(target=sync, name="zoo-sync").start()
 
     def _make_room(self, file: File) -> None:
         self._uncounted_bytes += file.size

@@ -59,8 +59,9 @@ class CacheContents:
     def listing(self) -> Contents:
         """Everything that is here, the versions used last first."""
         sizes = self._sizes()
-        models = [self._model(manifest, sizes) for manifest in self._folder.snapshots()]
-        named = {file.sha256 for manifest in self._folder.snapshots() for file in manifest.files}
+        manifests = list(self._folder.snapshots())
+        models = [self._model(manifest, sizes) for manifest in manifests if not self._is_part(manifest, manifests)]
+        named = {file.sha256 for manifest in manifests for file in manifest.files}
         used_bytes = self._folder.used_bytes(without_part="")
         never = datetime.min.replace(tzinfo=UTC)
         return Contents(
@@ -131,6 +132,11 @@ class CacheContents:
             last_use=datetime.fromtimestamp(last_use_s, UTC) if last_use_s else None,
             in_use=self._folder.is_snapshot_in_use(digest),
         )
+
+    def _is_part(self, manifest: Manifest, others: list[Manifest]) -> bool:
+        """Whether it is what came first of another version (`arriving`), and nobody called it by a name."""
+        files = set(manifest.files)
+        return not self._folder.names(manifest.digest()) and any(files < set(other.files) for other in others)
 
     def _is_called(self, manifest: Manifest, ref: str) -> bool:
         wanted = parse(ref)

@@ -1,6 +1,6 @@
 """What lies in the node cache's folder, how it is linked, and how it is taken out again.
 
-    files/<sha256>               whole, verified, synced, read-only
+    files/<sha256>               whole, verified, read-only; synced, or being synced by whoever fetched it
     parts/<sha256>               coming in
     fetching/<sha256>            empty; locked by whoever writes the part
     records/<sha256>             the stamp of the verified file; mtime: last use
@@ -224,7 +224,7 @@ class CacheFolder:
             trusted = content.exists() and record.says(Stamp.of(content.lstat()))
             yield
             if trusted:
-                record.write(Stamp.of(content.lstat()))
+                record.restamp(Stamp.of(content.lstat()))
 
     def _sweep(self) -> None:
         """Remove what dead processes left: half-removed snapshots, and the rest once it is old."""

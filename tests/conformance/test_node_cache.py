@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from modelzoo.cache import NodeCache
+from modelzoo.cache import SYNC_LATER_BYTES, NodeCache
 from modelzoo.cache_contents import CacheContents
 from modelzoo.cache_scrub import scrub_when_due
 from modelzoo.errors import NotFound, ResourceExhausted
 from modelzoo.manifest import File, Manifest
 from modelzoo.progress import Silence
 from support.cache_process import BLOB, Source, content_of, file_of
+from support.waiting import eventually
 
 TESTS = Path(__file__).parents[1]
 ROOMY = 1 << 40
@@ -193,6 +194,28 @@ def test_a_scrub_that_was_broken_off_goes_on_where_it_was_and_ends_until_it_is_d
     rest = cache.files()
     assert scrub_when_due(cache, 3600, Silence()) == rest
     assert scrub_when_due(cache, 3600, Silence()) == []
+
+
+async def test_a_large_file_is_in_use_before_it_is_synced_and_not_trusted_after_a_power_cut(tmp_path: Path):
+    content = content_of(5, SYNC_LATER_BYTES + 1)
+    cache, file = NodeCache(tmp_path, ROOMY), file_of(content)
+    with cache.snapshot(version(content), Source(content)):
+        pass
+    record = tmp_path / "records" / file.sha256
+
+    async def is_synced() -> bool:
+        return "boot" not in json.loads(record.read_text() or '{"boot": ""}')
+
+    await eventually(is_synced)
+    # The machine went down before that, and the bytes with it.
+    path = tmp_path / "files" / file.sha256
+    path.chmod(0o600)
+    path.write_bytes(bytes(len(content)))
+    status = path.stat()
+    stamp = {"size": status.st_size, "inode": status.st_ino, "mtime_ns": status.st_mtime_ns}
+    record.write_text(json.dumps(stamp | {"ctime_ns": status.st_ctime_ns, "boot": "the one before"}))
+    with cache.hold(file, Source(content)) as healed:
+        assert healed.read_bytes() == content
 
 
 class Countdown(Silence):
