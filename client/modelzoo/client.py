@@ -1,7 +1,8 @@
 """The client: one object for everything that a user does with a zoo."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -16,7 +17,7 @@ from modelzoo.generation import Message
 from modelzoo.inference import Inference
 from modelzoo.manifest import Manifest
 from modelzoo.progress import Progress
-from modelzoo.pull import get_manifest, pull_version
+from modelzoo.pull import get_manifest, hold_version, pull_version
 from modelzoo.push import push
 from modelzoo.reference import Alias, parse
 from modelzoo.tensor_array import Library
@@ -238,6 +239,14 @@ class Client(Inference):
             force=force,
             progress=progress,
         )
+
+    @contextmanager
+    def hold(self, ref: str) -> Generator[records.PullResult]:
+        """The version's files in the cache, pulled if need be, and kept there for the length of the block."""
+        settings = config.cache_config()
+        cache = NodeCache(settings.root, settings.budget_bytes)
+        with hold_version(self._channel, cache, self.version(ref)) as result:
+            yield result
 
     # Tensors
 
