@@ -11,6 +11,7 @@ import grpc
 
 from modelzoo.cache import NodeCache
 from modelzoo.manifest import File
+from modelzoo.progress import Silence
 from modelzoo.pull import get_manifest, hold
 from modelzoo.tensor_index import is_safetensors
 
@@ -34,13 +35,15 @@ def hold_arriving(
 ) -> Generator[Arriving]:
     """The version's files, on their way or in the cache already, kept for the length of the block.
 
-    Raises what `hold` raises. The end of the block waits for what is still coming.
+    Raises what `hold` raises. At the end of the block what is still coming is broken off, and waited for: that may
+    block for a moment.
     """
     manifest = get_manifest(channel, namespace, manifest_digest)
     with ExitStack() as stack:
+        wanted = _Wanted()
 
         def whole() -> Path:
-            return stack.enter_context(hold(channel, cache, namespace, manifest_digest, name=name))
+            return stack.enter_context(hold(channel, cache, namespace, manifest_digest, wanted, name=name))
 
         early = [file for file in manifest.files if _is_early(file)]
         if not early or all(map(cache.has, manifest.files)):
@@ -53,7 +56,24 @@ def hold_arriving(
             ThreadPoolExecutor(1, thread_name_prefix="zoo-arriving") as executor,
         ):
             coming = executor.submit(whole)
-            yield Arriving(path, coming.result)
+            try:
+                yield Arriving(path, coming.result)
+            finally:
+                wanted.no_more = True
+
+
+class _Abandoned(Exception):
+    """Ends a pull from within."""
+
+
+class _Wanted(Silence):
+    """A Progress that ends the pull at its next chunk, once nobody wants it any more."""
+
+    no_more = False
+
+    def advance(self, count_bytes: int) -> None:
+        if self.no_more and count_bytes > 0:
+            raise _Abandoned
 
 
 def _is_early(file: File) -> bool:

@@ -73,7 +73,10 @@ class Loader:
     async def load(self, version: Version, placement: Placement) -> LoadedModel:
         """Raises MODEL_UNSUPPORTED, MODEL_LOAD_FAILED, and what pulling raises."""
         async with AsyncExitStack() as stack:
-            arriving = await asyncio.to_thread(stack.enter_context, self._source.hold(version))
+            holding = self._source.hold(version)
+            arriving = await asyncio.to_thread(holding.__enter__)
+            # Not on the loop: weights may still be coming in, and are waited for.
+            stack.push_async_callback(asyncio.to_thread, holding.__exit__, None, None, None)
             architecture = await asyncio.to_thread(architecture_of, arriving.early)
             task = task_of(architecture)
             if task is None:

@@ -56,3 +56,24 @@ def test_what_keeps_weights_from_coming_is_raised_where_they_are_waited_for(
     with hold_arriving(channel, cache, "team", digest) as arriving, pytest.raises(ZooError) as caught:
         arriving.whole()
     assert caught.value.reason == "DISK_FULL"
+
+
+def test_a_block_that_ends_early_does_not_wait_for_all_of_the_weights(
+    client: Client, door: FrontDoor, channel: grpc.Channel, tree: Callable[..., Path], tmp_path: Path
+):
+    digest = client.push(tree({**CHAT, "model.safetensors": weights(*[2 << 20] * 8)}), "team/m").digest
+    door.bytes_down = 0
+    left = threading.Event()
+    seen: list[str] = []
+
+    def hold_up(method: str) -> None:
+        seen.append(method)
+        if seen.count("ReadFile") > 5:
+            assert left.wait(20)
+
+    door.on_answer = hold_up
+    cache = NodeCache(tmp_path / "cache", 1 << 40)
+    with hold_arriving(channel, cache, "team", digest):
+        threading.Timer(0.2, left.set).start()
+    assert door.bytes_down < 16 << 20
+    assert len(cache.files()) == 2
