@@ -43,7 +43,8 @@ def hold_arriving(
         wanted = _Wanted()
 
         def whole() -> Path:
-            return stack.enter_context(hold(channel, cache, namespace, manifest_digest, wanted, name=name))
+            holding = hold(channel, cache, namespace, manifest_digest, wanted, name=name, manifest=manifest)
+            return stack.enter_context(holding)
 
         early = [file for file in manifest.files if _is_early(file)]
         if not early or all(map(cache.has, manifest.files)):
@@ -52,7 +53,7 @@ def hold_arriving(
             return
         chosen = [glob.escape(file.path) for file in early]
         with (
-            hold(channel, cache, namespace, manifest_digest, only=chosen) as path,
+            hold(channel, cache, namespace, manifest_digest, only=chosen, manifest=manifest) as path,
             ThreadPoolExecutor(1, thread_name_prefix="zoo-arriving") as executor,
         ):
             coming = executor.submit(whole)

@@ -61,9 +61,13 @@ def hold(
     progress: Progress | None = None,
     only: Sequence[str] | None = None,
     name: str = "",
+    manifest: Manifest | None = None,
 ) -> Generator[Path]:
-    """The same directory, kept for the length of a block; `name` is what the cache's listing calls it."""
-    manifest = _chosen(get_manifest(channel, namespace, manifest_digest), only)
+    """The same directory, kept for the length of a block; `name` is what the cache's listing calls it.
+
+    Who has the manifest already may give it.
+    """
+    manifest = _chosen(manifest or get_manifest(channel, namespace, manifest_digest), only)
     fetching = _Fetching(channel, namespace, manifest_digest, _Counted(progress))
     with fetching.snapshot(cache, manifest, name) as path:
         yield path
