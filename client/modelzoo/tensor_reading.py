@@ -6,6 +6,7 @@
 The header's blob says where in its file each tensor lies, and is kept; then ranges are read, neighbours together.
 """
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -64,10 +65,12 @@ def read_tensors(
     files = {file.path: file for file in source.manifest.files}
     arrays: dict[str, Any] = {}
     with ThreadPoolExecutor(STREAMS, thread_name_prefix="zoo-tensors") as executor:
-        reading = [executor.submit(_read, source, files[group[0].info.path], group) for group in _neighbours(wanted)]
+        reading = deque(
+            executor.submit(_read, source, files[group[0].info.path], group) for group in _neighbours(wanted)
+        )
         try:
-            for done in reading:
-                for each, data in done.result():
+            while reading:  # taken off, so that what was read together goes once it is taken apart
+                for each, data in reading.popleft().result():
                     array = as_array(each.info.dtype, each.part.shape, data, made)
                     arrays[each.info.name] = array[each.part.rest] if each.part.rest else array
         except BaseException:
