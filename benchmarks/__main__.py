@@ -7,11 +7,12 @@ import sys
 from rich.console import Console
 from rich.table import Table as Screen
 
-from benchmarks import bytes_moved, catalog_calls, gateway_added, pictures_served, report
+from benchmarks import bytes_moved, catalog_calls, first_token, gateway_added, pictures_served, report
 
 BENCHMARKS = {
     "gateway": gateway_added.measure,
     "bytes": bytes_moved.measure,
+    "first-token": first_token.measure,
     "pictures": pictures_served.measure,
     "catalog": catalog_calls.measure,
 }

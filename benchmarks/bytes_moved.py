@@ -25,7 +25,7 @@ from modelzoo.channel import open_channel
 from modelzoo.client import Client
 from modelzoo.pull import pull
 
-__all__ = ["measure"]
+__all__ = ["PARTS", "measure", "s3_client"]
 
 ROUNDS = 3
 MIB = 1024 * 1024
@@ -40,7 +40,7 @@ def _measure(rounds: int, size_bytes: int) -> list[Table]:
     seconds: dict[str, list[float]] = {name: [] for name in ("push", "boto3 upload", "pull", "boto3 download")}
     with start_cluster() as cluster, tempfile.TemporaryDirectory() as scratch, Client(cluster.url, cluster.key) as zoo:
         zoo.create_namespace("bench")
-        s3 = _s3(cluster)
+        s3 = s3_client(cluster)
         s3.create_bucket(Bucket="bench")
         for number in range(rounds):
             directory = Path(scratch) / "model"
@@ -73,7 +73,7 @@ def _pull(cluster: Cluster, zoo: Client, cache: Path) -> None:
         pull(channel, NodeCache(cache, 1 << 40), "bench", version.manifest_digest)
 
 
-def _s3(cluster: Cluster) -> Any:
+def s3_client(cluster: Cluster) -> Any:
     access_key, secret_key = cluster.s3_keys
     return boto3.client(
         "s3",

@@ -11,6 +11,7 @@
     pipe = modelzoo.pipeline("zoo/efficientnet-lite0")  # computed here; needs the extra `torch`
     pipe("china.jpg")
     model = modelzoo.load("zoo/all-minilm-l6-v2")  # a torch.nn.Module in eval mode
+    rows = modelzoo.tensors("zoo/all-minilm-l6-v2", "embeddings.word*", slice(0, 10))  # these rows' bytes alone
 
 Importing this package loads neither torch nor grpc; each name below is imported when it is first used.
 """
@@ -24,8 +25,9 @@ if TYPE_CHECKING:
     from modelzoo.pipelines import pipeline
     from modelzoo.ready import load, load_processor
     from modelzoo.reference import Reference
+    from modelzoo.tensor_reading import tensors
 
-__all__ = ["Client", "Reference", "ZooError", "load", "load_processor", "pipeline"]
+__all__ = ["Client", "Reference", "ZooError", "load", "load_processor", "pipeline", "tensors"]
 
 _HOME = {
     "Client": "modelzoo.client",
@@ -34,6 +36,7 @@ _HOME = {
     "load": "modelzoo.ready",
     "load_processor": "modelzoo.ready",
     "pipeline": "modelzoo.pipelines",
+    "tensors": "modelzoo.tensor_reading",
 }
 
 

@@ -6,6 +6,7 @@ POSIX only. The folder must be on a local disk: its locks, hard links and time s
 import errno
 import logging
 import os
+import threading
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -16,9 +17,11 @@ from modelzoo.cache_part import Fetch, PartialFile, sha256_of
 from modelzoo.cache_record import Record, Stamp, open_record
 from modelzoo.errors import DataLoss, ResourceExhausted
 from modelzoo.manifest import File, Manifest
+from modelzoo.progress import Progress
 
 __all__ = ["Fetch", "NodeCache", "PartialFile"]
 
+SYNC_LATER_BYTES = 8 * 1024 * 1024  # a file of so many is in use before it is synced: that takes its time
 COUNT_EVERY = 64  # the budget may be exceeded by one part in so many between two counts of what is there
 _DISK_FULL = (errno.ENOSPC, errno.EDQUOT)
 
@@ -53,14 +56,37 @@ class NodeCache:
         finally:
             os.close(descriptor)
 
+    @property
+    def root(self) -> Path:
+        """The cache's folder."""
+        return self._folder.root
+
+    def has(self, file: File) -> bool:
+        """Whether the file is here; its bytes are not looked at."""
+        return self._folder.content(file.sha256).exists()
+
     @contextmanager
-    def snapshot(self, manifest: Manifest, fetch: Fetch) -> Generator[Path]:
+    def hold_if_here(self, file: File) -> Generator[Path | None]:
+        """As `hold` where the file is here, else None: nothing is fetched."""
+        try:
+            descriptor = open_locked(self._folder.content(file.sha256), os.O_RDONLY, Lock.SHARED)
+        except FileNotFoundError:
+            yield None
+            return
+        try:
+            yield self._folder.content(file.sha256) if self._is_sound(file.sha256, descriptor) else None
+        finally:
+            os.close(descriptor)
+
+    @contextmanager
+    def snapshot(self, manifest: Manifest, fetch: Fetch, name: str = "") -> Generator[Path]:
         """A directory with the manifest's files under their names, complete and verified, for the length of the block.
 
-        It takes no room beside the files. `fetch` is called for each file that is not here, as by `hold`.
+        It takes no room beside the files. `fetch` is called for each file that is not here, as by `hold`. `name` is
+        what people call the version.
         """
         folder = self._folder.snapshot(manifest.digest())
-        in_use = self._folder.register(manifest)
+        in_use = self._folder.register(manifest, name)
         try:
             with locked(folder / "build.lock", os.O_RDWR | os.O_CREAT, Lock.ALONE):
                 done, building = folder / "files", folder / "building"
@@ -74,16 +100,39 @@ class NodeCache:
         finally:
             os.close(in_use)
 
-    def scrub(self) -> Iterator[str]:
-        """Read every file again; remove those that are damaged, whatever their stamps say, and give their SHA-256."""
-        for content in sorted((self._folder.root / "files").iterdir()):
-            with suppress(FileNotFoundError), locked(content, os.O_RDONLY, Lock.SHARED) as descriptor:
-                if sha256_of(descriptor) == content.name:
-                    continue
-                with open_record(self._folder.record(content.name)) as record:
-                    if is_named(content, descriptor):
-                        self._discard(content, record)
-                yield content.name
+    def scrub(self, progress: Progress | None = None) -> Iterator[str]:
+        """Read every file again; remove those that are damaged, whatever their stamps say, and give their SHA-256.
+
+        What was removed is fetched again when it is next asked for.
+        """
+        sizes = {sha256: self._folder.content(sha256).stat().st_size for sha256 in self._folder.files()}
+        if progress:
+            progress.start(sum(sizes.values()))
+        for sha256 in sizes:
+            if not self.check(sha256, progress):
+                yield sha256
+
+    def files(self) -> list[str]:
+        """The SHA-256 of every whole file, in order."""
+        return self._folder.files()
+
+    def check(self, sha256: str, progress: Progress | None = None) -> bool:
+        """Read the file again; if it is damaged, remove it. True where it is sound, or gone.
+
+        What `progress` raises ends it.
+        """
+        content = self._folder.content(sha256)
+        with suppress(FileNotFoundError), locked(content, os.O_RDONLY, Lock.SHARED) as descriptor:
+            sound = sha256_of(descriptor, progress.advance if progress else None) == sha256
+            # Files that nobody maps leave the page cache to those that somebody does.
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
+            if sound:
+                return True
+            with open_record(self._folder.record(sha256)) as record:
+                if is_named(content, descriptor):
+                    self._discard(content, record)
+            return False
+        return True
 
     def _open(self, file: File, fetch: Fetch) -> int:
         content = self._folder.content(file.sha256)
@@ -141,7 +190,9 @@ class NodeCache:
                 self._allocate(descriptor, file.size)
                 self._reuse(partial)
                 fetch(partial)
-                os.fsync(descriptor)
+                is_synced = file.size < SYNC_LATER_BYTES
+                if is_synced:
+                    os.fsync(descriptor)
             if not partial.is_right():
                 part.unlink()
                 raise DataLoss(
@@ -151,15 +202,36 @@ class NodeCache:
             with open_record(self._folder.record(file.sha256)) as record:
                 part.rename(content)
                 os.fchmod(descriptor, 0o400)
-                _sync_folder(content.parent)
-                record.write(Stamp.of(os.fstat(descriptor)))
+                if is_synced:
+                    _sync_folder(content.parent)
+                record.write(Stamp.of(os.fstat(descriptor)), is_synced=is_synced)
                 record.touch()
+            if not is_synced:
+                self._sync_later(file.sha256, os.dup(descriptor))
         except ResourceExhausted as error:
             if error.reason == "DISK_FULL":
                 part.unlink()
             raise
         finally:
             os.close(descriptor)
+
+    def _sync_later(self, sha256: str, descriptor: int) -> None:
+        """Sync the file beside whoever uses it already; not a daemon, so that the process ends after it."""
+
+        def sync() -> None:
+            try:
+                os.fsync(descriptor)
+                _sync_folder(self._folder.root / "files")
+                with open_record(self._folder.record(sha256)) as record:
+                    if record.says(stamp := Stamp.of(os.fstat(descriptor))):
+                        record.write(stamp)
+            except OSError as error:
+                # Not trusted beyond this boot, then; and read again by the next scrub.
+                _log.warning("the cache could not sync %s: %s", sha256, error)
+            finally:
+                os.close(descriptor)
+
+        threading.Thread(target=sync, name="zoo-sync").start()
 
     def _make_room(self, file: File) -> None:
         self._uncounted_bytes += file.size

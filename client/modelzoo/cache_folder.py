@@ -1,10 +1,12 @@
 """What lies in the node cache's folder, how it is linked, and how it is taken out again.
 
-    files/<sha256>               whole, verified, synced, read-only
+    files/<sha256>               whole, verified, read-only; synced, or being synced by whoever fetched it
     parts/<sha256>               coming in
     fetching/<sha256>            empty; locked by whoever writes the part
     records/<sha256>             the stamp of the verified file; mtime: last use
-    snapshots/<manifest>/        manifest.json, and files/ with a hard link for every file under its name
+    snapshots/<manifest>/        manifest.json, names (a reference a line), and files/ with a hard link for every file
+    headers/                     of safetensors files: `header_cache`
+    scrub                        how far reading everything again has come: `cache_scrub`
 
 Every lock is the operating system's, on one of these files, and goes when its holder dies:
 - `files/x` shared: in use. Alone: being evicted.
@@ -80,7 +82,7 @@ class CacheFolder:
             if digest in self._manifests:
                 yield self._manifests[digest]
 
-    def register(self, manifest: Manifest) -> int:
+    def register(self, manifest: Manifest, name: str = "") -> int:
         """Make the snapshot known as in use until the descriptor is closed: none of its files is evicted then."""
         folder = self.snapshot(manifest.digest())
         listing = folder / "manifest.json"
@@ -90,7 +92,31 @@ class CacheFolder:
                     os.mkdir(folder, 0o700)
                 if not listing.exists():
                     _create(listing, manifest.to_bytes())
-                return open_locked(listing, os.O_RDONLY, Lock.SHARED)
+                descriptor = open_locked(listing, os.O_RDONLY, Lock.SHARED)
+                if name:
+                    self._add_name(folder, name)
+                return descriptor
+
+    def names(self, digest: str) -> list[str]:
+        """What people have called the snapshot, in order; nothing where nobody said."""
+        try:
+            return sorted(set((self.snapshot(digest) / "names").read_text(encoding="utf-8").split()))
+        except (OSError, ValueError):
+            return []
+
+    def files(self) -> list[str]:
+        """The SHA-256 of every whole file, in order."""
+        return sorted(os.listdir(self.root / "files"))
+
+    def is_snapshot_in_use(self, digest: str) -> bool:
+        """Whether somebody holds the snapshot now."""
+        return self._is_locked(self.snapshot(digest) / "manifest.json")
+
+    def is_in_use(self, sha256: str) -> bool:
+        """Whether somebody fetches the file now, or holds it, by itself or by a snapshot that shows it."""
+        shown = (m for m in self.snapshots() if any(file.sha256 == sha256 for file in m.files))
+        held = any(map(self._is_locked, (self.content(sha256), self.fetching(sha256))))
+        return held or any(self.is_snapshot_in_use(m.digest()) for m in shown)
 
     def used_bytes(self, *, without_part: str) -> int:
         """The bytes that files and parts take, except for the part of that SHA-256."""
@@ -137,6 +163,23 @@ class CacheFolder:
             os.link(content, fresh)
             os.replace(fresh, target)
 
+    @staticmethod
+    def _is_locked(path: Path) -> bool:
+        try:
+            with locked(path, os.O_RDONLY, Lock.ALONE_NOW):
+                return False
+        except FileNotFoundError:
+            return False
+        except BlockingIOError:
+            return True
+
+    def _add_name(self, folder: Path, name: str) -> None:
+        # For people only, so a disk that is full takes nothing from whoever needs the files.
+        with suppress(OSError):
+            if name not in self.names(folder.name):
+                with (folder / "names").open("a", encoding="utf-8") as names:
+                    names.write(f"{name}\n")
+
     def _evict_part(self, sha256: str) -> int:
         part, fetching = self.part(sha256), self.fetching(sha256)
         if not part.exists():
@@ -150,11 +193,12 @@ class CacheFolder:
 
     def _evict_snapshots(self, sha256: str) -> bool:
         for manifest in list(self.snapshots()):
-            if any(file.sha256 == sha256 for file in manifest.files) and not self._evict_snapshot(manifest):
+            if any(file.sha256 == sha256 for file in manifest.files) and not self.evict_snapshot(manifest):
                 return False
         return True
 
-    def _evict_snapshot(self, manifest: Manifest) -> bool:
+    def evict_snapshot(self, manifest: Manifest) -> bool:
+        """Remove the snapshot, not its files; False if it is in use."""
         folder = self.snapshot(manifest.digest())
         discarded = folder.with_name(DISCARDED + uuid.uuid4().hex)
         try:
@@ -180,7 +224,7 @@ class CacheFolder:
             trusted = content.exists() and record.says(Stamp.of(content.lstat()))
             yield
             if trusted:
-                record.write(Stamp.of(content.lstat()))
+                record.restamp(Stamp.of(content.lstat()))
 
     def _sweep(self) -> None:
         """Remove what dead processes left: half-removed snapshots, and the rest once it is old."""

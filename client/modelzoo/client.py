@@ -1,11 +1,12 @@
 """The client: one object for everything that a user does with a zoo."""
 
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from modelzoo import config, records, wire
 from modelzoo.access import Access
@@ -13,6 +14,7 @@ from modelzoo.cache import NodeCache
 from modelzoo.calls import building, paged, translated
 from modelzoo.change_log import ChangeLog, ChangeStream, change_filter
 from modelzoo.channel import open_channel
+from modelzoo.file_bytes import ZooBytes, local_directory, scanned
 from modelzoo.following import STALE_MOST_S, Following
 from modelzoo.generation import Message
 from modelzoo.inference import Inference
@@ -20,10 +22,15 @@ from modelzoo.lineage import Lineages
 from modelzoo.manage import Manage
 from modelzoo.manifest import Manifest
 from modelzoo.progress import Progress
-from modelzoo.pull import get_manifest, pull_version
+from modelzoo.pull import get_manifest, hold_version, pull_version
 from modelzoo.push import push
 from modelzoo.reference import Alias, parse
+from modelzoo.tensor_array import Library
+from modelzoo.tensor_reading import read_tensors, tensor_infos
+from modelzoo.tensor_slice import Index
+from modelzoo.tree import read_tree
 from modelzoo.upload import Base
+from modelzoo.version_diff import Diff, compare
 from zoo.catalog.v1 import catalog_service_pb2 as pb
 from zoo.catalog.v1 import catalog_service_pb2_grpc as rpc
 from zoo.catalog.v1 import model_pb2
@@ -298,6 +305,72 @@ class Client(Inference):
             force=force,
             progress=progress,
         )
+
+    @contextmanager
+    def hold(self, ref: str) -> Generator[records.PullResult]:
+        """The version's files in the cache, pulled if need be, and kept there for the length of the block."""
+        settings = config.cache_config()
+        cache = NodeCache(settings.root, settings.budget_bytes)
+        with hold_version(self._channel, cache, self.version(ref)) as result:
+            yield result
+
+    # Tensors
+
+    def tensor_infos(self, ref: str) -> tuple[records.TensorInfo, ...]:
+        """The version's tensors by name: dtype, shape and place of each, from the headers of its files alone.
+
+        Shards are one namespace; `modelzoo.tensor_index` says how names are told apart. Headers are kept in the cache.
+        """
+        return tensor_infos(self._files_of(ref))
+
+    def tensors(
+        self,
+        ref: str,
+        pattern: str = "*",
+        index: Index | tuple[Index, ...] | None = None,
+        *,
+        into: Library | None = None,
+    ) -> dict[str, Any]:
+        """The version's tensors whose names match the glob pattern, as arrays by name, without the rest of the version.
+
+        `index` (a slice, a number, or a tuple of them, as numpy takes) is taken from each; where it names a contiguous
+        part, no other bytes are fetched. Arrays are torch's where torch is installed, else numpy's; `into` chooses.
+        Whole blobs are verified here, parts of a blob by the service alone (`modelzoo.file_bytes`).
+        TENSOR_NOT_FOUND, TENSOR_INDEX_INVALID; TENSOR_DTYPE_UNSUPPORTED where the library has no such numbers.
+        """
+        return read_tensors(self._files_of(ref), pattern, index, into)
+
+    def diff(
+        self,
+        a: str | os.PathLike[str],
+        b: str | os.PathLike[str],
+        *,
+        norms: bool | None = None,
+        progress: Progress | None = None,
+    ) -> Diff:
+        """What changed from `a` to `b`: settings, files, tensors, and how much; what both have is not fetched.
+
+        Each is a reference, or a local directory: a path object, or text that begins with `.`, `/` or `~`. `norms` are
+        computed if True, not if False, and by default as long as they take little reading
+        (`modelzoo.version_diff.compare`).
+        """
+        directories = [local_directory(side) for side in (a, b)]
+        trees = [None if directory is None else read_tree(directory) for directory in directories]
+        scanned_bytes = sum(tree.size_bytes for tree in trees if tree)
+        if progress is not None:
+            progress.start(scanned_bytes)
+        before, after = (
+            self._files_of(str(side)) if tree is None else scanned(tree, config.cache_config().root, progress)
+            for side, tree in zip((a, b), trees, strict=True)
+        )
+        return compare(before, after, (str(a), str(b)), norms=norms, progress=progress, scanned_bytes=scanned_bytes)
+
+    def _files_of(self, ref: str) -> ZooBytes:
+        version = self.version(ref)
+        namespace, digest = parse(version.model).namespace, version.manifest_digest
+        settings = config.cache_config()
+        cache = NodeCache(settings.root, settings.budget_bytes)
+        return ZooBytes(self._channel, cache, namespace, digest, get_manifest(self._channel, namespace, digest))
 
     # The zoo itself
 

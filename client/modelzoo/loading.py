@@ -1,8 +1,9 @@
 """From a directory in transformers' form to a ready module, without a second copy of the weights.
 
 The module is built on the meta device and its parameters are assigned from memory-mapped safetensors files, so that
-loading costs pages as they are touched and nothing else. Only safetensors is read; code and pickles beside it are
-not. What config.json says about how to run (attention kernels from elsewhere, code, patches) is dropped.
+loading costs pages as they are touched and nothing else; and building need not wait for the weights. Only safetensors
+is read; code and pickles beside it are not. What config.json says about how to run (attention kernels from elsewhere,
+code, patches) is dropped.
 
 torch and transformers are imported when a function here is first called.
 """
@@ -10,12 +11,13 @@ torch and transformers are imported when a function here is first called.
 import contextlib
 import json
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Iterator, Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from modelzoo import architectures
-from modelzoo.errors import FailedPrecondition
+from modelzoo.errors import FailedPrecondition, ZooError
 
 if TYPE_CHECKING:
     import torch
@@ -61,10 +63,14 @@ _REPEATED = re.compile(r"layers?$|depth|experts$|_blocks?$|repeats$")
 _UNREADABLE = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack", ".gguf", ".onnx")
 
 
-def load_directory(path: Path, dtype: "torch.dtype | None" = None) -> "nn.Module":
+def load_directory(
+    path: Path, dtype: "torch.dtype | None" = None, weights: Callable[[], Path] | None = None
+) -> "nn.Module":
     """The module that config.json names, in evaluation mode on the CPU, equal tensor by tensor to what the files hold.
 
     Its parameters lie in the mapped files, so these must not change; `dtype` other than the stored one copies them.
+    With `weights`, `path` need not have them yet: the module is built, then that call waits for the directory that has,
+    and what it raises is raised.
     Raises MODEL_UNSUPPORTED where the format or architecture is not one that can be loaded without running foreign
     code, MODEL_LOAD_FAILED where files are missing, damaged or contradict each other.
     """
@@ -72,7 +78,7 @@ def load_directory(path: Path, dtype: "torch.dtype | None" = None) -> "nn.Module
 
     config = _read_config(path)
     model_class = _model_class(config)
-    tensors = _map_tensors(path)
+    tensors = _Tensors(weights or (lambda: path))
     with _told_apart("the weights do not fit the architecture"), _without_bar():
         model, info = model_class.from_pretrained(
             None,
@@ -210,6 +216,26 @@ def _is_made_up(tokenizer: Any) -> bool:
     return len(set(tokenizer.get_vocab()) - special - set(tokenizer.all_special_tokens)) <= MADE_UP_MAX
 
 
+class _Tensors(Mapping[str, "torch.Tensor"]):
+    """Every tensor by name, mapped when it is first asked for: transformers builds the module before it asks."""
+
+    def __init__(self, weights: Callable[[], Path]) -> None:
+        self._weights = weights
+
+    @cached_property
+    def _tensors(self) -> "dict[str, torch.Tensor]":
+        return _map_tensors(self._weights())
+
+    def __getitem__(self, name: str) -> "torch.Tensor":
+        return self._tensors[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._tensors)
+
+    def __len__(self) -> int:
+        return len(self._tensors)
+
+
 def _map_tensors(path: Path) -> "dict[str, torch.Tensor]":
     """Every tensor of the safetensors files by name, backed by the mapped files."""
     from safetensors import torch as files
@@ -271,7 +297,7 @@ def _told_apart(what: str) -> Generator[None]:
     """Make whatever a library raises over a model's files into MODEL_LOAD_FAILED."""
     try:
         yield
-    except FailedPrecondition:
+    except ZooError:
         raise
     # The libraries raise every kind over foreign files.
     except Exception as error:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 from modelzoo.errors import InvalidArgument
 from modelzoo.inputs import AudioInput, ImageInput, audio_bytes, image_bytes
 from modelzoo.naming import naming_the_input
-from modelzoo.ready import pulled
+from modelzoo.ready import held
 from modelzoo.reference import parse
 from modelzoo.tasks.task import Task
 
@@ -102,8 +102,10 @@ def pipeline(
     directory = _directory(ref)
     if directory is not None:
         return Pipeline(open_task(directory, dtype), str(directory))
-    result = pulled(str(ref), client)
-    return Pipeline(open_task(result.path, dtype), result.reference)
+    with held(str(ref), client) as files:
+        made = Pipeline(open_task(files.result.path, dtype), files.result.reference)
+        files.keep_for(made)
+    return made
 
 
 def _directory(ref: str | os.PathLike[str]) -> Path | None:

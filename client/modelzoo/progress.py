@@ -12,7 +12,7 @@ class Progress(Protocol):
     """
 
     def start(self, total_bytes: int) -> None:
-        """The work begins and has so many bytes."""
+        """The work begins and has so many bytes; again: it has so many in all, as was found out meanwhile."""
         ...
 
     def skip(self, count_bytes: int) -> None:

@@ -27,7 +27,7 @@ from modelzoo.records import PullResult, Version
 from zoo.artifact.v1 import artifact_service_pb2 as pb
 from zoo.artifact.v1 import artifact_service_pb2_grpc as rpc
 
-__all__ = ["get_manifest", "hold", "pull", "pull_version"]
+__all__ = ["get_manifest", "hold", "hold_version", "pull", "pull_version"]
 
 STREAMS = 4
 RANGE_BYTES = 64 * 1024 * 1024
@@ -60,11 +60,16 @@ def hold(
     manifest_digest: str,
     progress: Progress | None = None,
     only: Sequence[str] | None = None,
+    name: str = "",
+    manifest: Manifest | None = None,
 ) -> Generator[Path]:
-    """The same directory, kept for the length of a block."""
-    manifest = _chosen(get_manifest(channel, namespace, manifest_digest), only)
+    """The same directory, kept for the length of a block; `name` is what the cache's listing calls it.
+
+    Who has the manifest already may give it.
+    """
+    manifest = _chosen(manifest or get_manifest(channel, namespace, manifest_digest), only)
     fetching = _Fetching(channel, namespace, manifest_digest, _Counted(progress))
-    with fetching.snapshot(cache, manifest) as path:
+    with fetching.snapshot(cache, manifest, name) as path:
         yield path
 
 
@@ -79,21 +84,40 @@ def pull_version(
     progress: Progress | None = None,
 ) -> PullResult:
     """Pull a version, and copy its files into `directory`, if one is given, as `export` does."""
+    with hold_version(
+        channel, cache, version, directory=directory, only=only, force=force, progress=progress
+    ) as result:
+        return result
+
+
+@contextmanager
+def hold_version(
+    channel: grpc.Channel,
+    cache: NodeCache,
+    version: Version,
+    *,
+    directory: Path | None = None,
+    only: Sequence[str] | None = None,
+    force: bool = False,
+    progress: Progress | None = None,
+) -> Generator[PullResult]:
+    """The same, its files kept in the cache for the length of a block."""
     started = time.monotonic()
     namespace = version.model.partition("/")[0]
     manifest = _chosen(get_manifest(channel, namespace, version.manifest_digest), only)
     counted = _Counted(progress)
-    with _Fetching(channel, namespace, version.manifest_digest, counted).snapshot(cache, manifest) as path:
+    fetching = _Fetching(channel, namespace, version.manifest_digest, counted)
+    with fetching.snapshot(cache, manifest, version.reference) as path:
         if directory is not None:
             export(manifest, path, directory, force=force)
-    return PullResult(
-        reference=version.reference,
-        digest=version.manifest_digest,
-        path=directory or path,
-        bytes_total=manifest.size_bytes,
-        bytes_received=counted.bytes_received,
-        seconds=time.monotonic() - started,
-    )
+        yield PullResult(
+            reference=version.reference,
+            digest=version.manifest_digest,
+            path=directory or path,
+            bytes_total=manifest.size_bytes,
+            bytes_received=counted.bytes_received,
+            seconds=time.monotonic() - started,
+        )
 
 
 def get_manifest(channel: grpc.Channel, namespace: str, manifest_digest: str) -> Manifest:
@@ -157,9 +181,9 @@ class _Fetching:
         self._stopped = threading.Event()
 
     @contextmanager
-    def snapshot(self, cache: NodeCache, manifest: Manifest) -> Generator[Path]:
+    def snapshot(self, cache: NodeCache, manifest: Manifest, name: str) -> Generator[Path]:
         self._progress.start(manifest.size_bytes)
-        with cache.snapshot(manifest, self._fetch) as path:
+        with cache.snapshot(manifest, self._fetch, name) as path:
             self._progress.end()
             yield path
 

@@ -43,6 +43,7 @@ __all__ = [
     "PushResult",
     "Segment",
     "Serving",
+    "TensorInfo",
     "Transcription",
     "Version",
     "Worker",
@@ -429,3 +430,19 @@ class PullResult:
     bytes_total: int
     bytes_received: int
     seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class TensorInfo:
+    """A tensor's place: `size_bytes` bytes of the file `path` from `offset` on. `dtype` is safetensors' word.
+
+    `blobs` are the digests of the blobs that hold it, in order; a small tensor's blob holds its neighbours, too.
+    """
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    size_bytes: int
+    path: str
+    offset: int
+    blobs: tuple[str, ...]

@@ -1,16 +1,18 @@
-"""From a version to a model in memory: files into the node cache, tensors mapped, an engine or a batcher around it."""
+"""From a version to a model in memory: files into the node cache, tensors mapped, an engine or a batcher around it.
+
+While weights are still coming in, the tokenizer is read and the module built; it is filled when they are here.
+"""
 
 import asyncio
 from collections.abc import Set
 from contextlib import AbstractContextManager, AsyncExitStack
-from pathlib import Path
 from typing import Any, Protocol
 
 import grpc
 import torch
 
+from modelzoo.arriving import Arriving, hold_arriving
 from modelzoo.cache import NodeCache
-from modelzoo.pull import hold
 from modelzoo.tasks.context import context_of
 from modelzoo.tasks.files import ModelFiles, architecture_of, read_files
 from modelzoo.tasks.opening import make_task_model
@@ -22,6 +24,7 @@ from zoo_inference.generation.engine import GenerationEngine
 from zoo_inference.generation.runner import Runner
 from zoo_inference.generation.scheduler import Limits
 from zoo_inference.model import BatchedModel, GenerativeModel, LoadedModel
+from zoo_inference.pages import touch_pages
 from zoo_inference.placement import Placement
 from zoo_inference.prompt import PromptMaker
 from zoo_inference.task import unsupported
@@ -33,8 +36,8 @@ __all__ = ["Loader", "PulledSource", "Source"]
 class Source(Protocol):
     """Where versions' files come from."""
 
-    def hold(self, version: Version) -> AbstractContextManager[Path]:
-        """The directory of its files, complete and unchanging, for the length of the block. Blocks."""
+    def hold(self, version: Version) -> AbstractContextManager[Arriving]:
+        """Its files, or those that came first while the weights are coming in, for the length of the block. Blocks."""
         ...
 
 
@@ -45,8 +48,8 @@ class PulledSource:
         self._channel = channel
         self._cache = cache
 
-    def hold(self, version: Version) -> AbstractContextManager[Path]:
-        return hold(self._channel, self._cache, version.namespace, version.manifest_digest)
+    def hold(self, version: Version) -> AbstractContextManager[Arriving]:
+        return hold_arriving(self._channel, self._cache, version.namespace, version.manifest_digest, version.reference)
 
 
 # What a batch may cost, in the unit of the task model's `cost`: tokens, values of pictures, windows of sound.
@@ -70,12 +73,17 @@ class Loader:
     async def load(self, version: Version, placement: Placement) -> LoadedModel:
         """Raises MODEL_UNSUPPORTED, MODEL_LOAD_FAILED, and what pulling raises."""
         async with AsyncExitStack() as stack:
-            path = await asyncio.to_thread(stack.enter_context, self._source.hold(version))
-            architecture = await asyncio.to_thread(architecture_of, path)
+            holding = self._source.hold(version)
+            arriving = await asyncio.to_thread(holding.__enter__)
+            # Not on the loop: weights may still be coming in, and are waited for.
+            stack.push_async_callback(asyncio.to_thread, holding.__exit__, None, None, None)
+            architecture = await asyncio.to_thread(architecture_of, arriving.early)
             task = task_of(architecture)
             if task is None:
                 raise unsupported(version.reference, architecture)
-            files = await asyncio.to_thread(read_files, path, torch.float32 if placement.widened else None)
+            dtype = torch.float32 if placement.widened else None
+            files = await asyncio.to_thread(read_files, arriving.early, dtype, arriving.whole)
+            await asyncio.to_thread(touch_pages, files.model)
             if task is Task.GENERATE:
                 return await self._generative(files, stack)
             model = await asyncio.to_thread(make_task_model, task, files)

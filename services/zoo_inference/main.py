@@ -19,6 +19,7 @@ from zoo_inference.catalog import GrpcCatalog
 from zoo_inference.loader import Loader, PulledSource
 from zoo_inference.presence import Announcer
 from zoo_inference.rules import RULES, SERVICE
+from zoo_inference.scrubbing import Scrubber
 from zoo_inference.servicer import InferenceServicer
 from zoo_inference.settings import Settings
 from zoo_inference.worker import Worker, WorkerLimits
@@ -45,7 +46,8 @@ async def serve(settings: Settings) -> None:
         presence = await stack.enter_async_context(open_presence(settings.redis_url))
         catalog = await stack.enter_async_context(open_peer(settings.catalog, signer))
         artifact = stack.enter_context(open_sync_peer(settings.artifact, signer))
-        source = PulledSource(artifact, NodeCache(settings.cache_dir, settings.cache_bytes))
+        cache = NodeCache(settings.cache_dir, settings.cache_bytes)
+        source = PulledSource(artifact, cache)
         loader = Loader(source, settings.batch_requests, settings.batch_memory_bytes)
         limits = WorkerLimits(settings.queue, settings.memory_bytes)
         worker = Worker(GrpcCatalog(catalog), loader, limits, settings.resource_class)
@@ -62,8 +64,10 @@ async def serve(settings: Settings) -> None:
         worker.on_change = announcer.change
         async with asyncio.TaskGroup() as tasks:
             announcing = tasks.create_task(announcer.run())
+            scrubbing = tasks.create_task(Scrubber(cache, lambda: worker.admission.running == 0).run())
             await server.run((SERVICE,), on_drain=worker.drain)
             announcing.cancel()
+            scrubbing.cancel()
 
 
 if __name__ == "__main__":

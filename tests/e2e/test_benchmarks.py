@@ -9,7 +9,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-@pytest.mark.parametrize("name", ["gateway", "bytes", "pictures", "catalog"])
+@pytest.mark.parametrize("name", ["gateway", "bytes", "first-token", "pictures", "catalog"])
 def test_a_benchmark_measures_something(name: str) -> None:
     argv = [sys.executable, "-m", "benchmarks", name, "--tiny"]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)

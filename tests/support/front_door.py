@@ -18,14 +18,19 @@ THREADS = 32
 
 @dataclass
 class FrontDoor:
-    """`requests` counts calls by method, `bytes_up` the request bytes of streams. While `cut_after` has a method's
-    name, its streams are broken off after so many answers (INTERNAL, as a reset is), `cuts` times."""
+    """`requests` counts calls by method, `bytes_up` and `bytes_down` the bytes of WriteBlobs and ReadFile.
+
+    While `cut_after` has a method's name, its streams are broken off after so many answers (INTERNAL, as a reset is),
+    `cuts` times. Answers of the method `damage` have a bit flipped at their end.
+    """
 
     url: str = ""
     requests: dict[str, int] = field(default_factory=dict)
     bytes_up: int = 0
+    bytes_down: int = 0
     cut_after: dict[str, int] = field(default_factory=dict)
     cuts: int = 0
+    damage: str = ""
     answers: int = 0
     on_answer: Callable[[str], None] = lambda method: None
 
@@ -93,10 +98,12 @@ class _Carrier(grpc.GenericRpcHandler):
                 with self._lock:
                     cut = self._door.cuts > 0 and self._door.cut_after.get(method) == count
                     self._door.cuts -= cut
+                    if method == "ReadFile":
+                        self._door.bytes_down += len(answer)
                 if cut:
                     context.abort(grpc.StatusCode.INTERNAL, "Received RST_STREAM with error code 2")
                 self._door.on_answer(method)
-                yield answer
+                yield answer[:-1] + bytes([answer[-1] ^ 1]) if method == self._door.damage else answer
         except grpc.RpcError as error:
             context.set_trailing_metadata(error.trailing_metadata() or ())
             context.abort(error.code(), error.details())

@@ -8,6 +8,7 @@ from typing import Any
 
 import grpc
 
+from modelzoo.arriving import Arriving
 from modelzoo.errors import NotFound, ZooError, from_rpc_error
 from modelzoo.reference import parse
 from zoo.inference.v1 import generation_pb2 as pb
@@ -49,12 +50,12 @@ class LocalModels:
         return (model, subject) in self.granted
 
     @contextmanager
-    def hold(self, version: Version) -> Generator[Path]:
+    def hold(self, version: Version) -> Generator[Arriving]:
         model = version.reference.partition("@")[0]
         self.held.append(model)
         self.loads.append(model)
         try:
-            yield self.directories[model]
+            yield Arriving(self.directories[model], lambda: self.directories[model])
         finally:
             self.held.remove(model)
 

@@ -11,7 +11,9 @@ from typer.core import TyperGroup
 from modelzoo.command import (
     access,
     alias,
+    cache,
     changes,
+    diff,
     files,
     grants,
     imports,
@@ -66,6 +68,7 @@ def client_app() -> typer.Typer:
     for module in (
         models,
         files,
+        diff,
         imports,
         alias,
         model,
@@ -79,6 +82,7 @@ def client_app() -> typer.Typer:
         access,
         namespaces,
         workers,
+        cache,
     ):
         module.register(app)
     return app

@@ -24,9 +24,11 @@ from modelzoo.command.terminal import (
 
 if TYPE_CHECKING:
     from modelzoo.manifest import Manifest
-    from modelzoo.records import Alias, DatasetFacts, Model, ModelCounts, Version
+    from modelzoo.records import Alias, DatasetFacts, Model, ModelCounts, TensorInfo, Version
 
 __all__ = ["register"]
+
+DIGEST_SHOWN = 12
 
 
 def register(app: typer.Typer) -> None:
@@ -68,10 +70,20 @@ def list_models(
     answer({"models": models}, lambda: _print_models(models))
 
 
-def show(ref: ReferenceArgument) -> None:
-    """Show a model: what it is, its versions, aliases, files and card."""
+def show(
+    ref: ReferenceArgument,
+    glob: Annotated[str, typer.Argument(metavar="[GLOB]", help="With --tensors: only tensors of such names.")] = "",
+    tensors: Annotated[bool, typer.Option("--tensors", help="Show the version's tensors, and nothing else.")] = False,
+) -> None:
+    """Show a model: what it is, its versions, aliases, files and card. With --tensors, a version's tensors: name,
+    number format, shape, bytes, and the blobs that hold them; of the files only the headers are read."""
     from modelzoo.errors import NotFound, PermissionDenied
 
+    if tensors:
+        _show_tensors(ref, glob or "*")
+        return
+    if glob:
+        raise typer.BadParameter("it chooses tensors: give --tensors, too", param_hint="GLOB")
     with open_client() as client:
         model = client.model(ref)
         versions = list(client.versions(ref))
@@ -98,6 +110,30 @@ def show(ref: ReferenceArgument) -> None:
         "files": [] if manifest is None else _files(manifest),
     }
     answer(value, lambda: _print_model(model, version, versions, aliases, manifest))
+
+
+def _show_tensors(ref: str, glob: str) -> None:
+    from modelzoo.tensor_index import matching
+
+    with open_client() as client:
+        infos = matching(client.tensor_infos(ref), glob)
+    answer({"tensors": infos}, lambda: _print_tensors(infos))
+
+
+def _print_tensors(infos: "list[TensorInfo]") -> None:
+    print_table(
+        ("TENSOR", "DTYPE", "SHAPE", "BYTES", "BLOBS"),
+        [(info.name, info.dtype, str(list(info.shape)), str(info.size_bytes), _blobs(info.blobs)) for info in infos],
+    )
+    line()
+    line(f"{len(infos)} tensors, {size_text(sum(info.size_bytes for info in infos))}")
+
+
+def _blobs(digests: "tuple[str, ...]") -> str:
+    """The first digest's beginning, and how many follow."""
+    if not digests:
+        return "-"
+    return digests[0][:DIGEST_SHOWN] + (f" +{len(digests) - 1}" if len(digests) > 1 else "")
 
 
 def _print_models(models: "list[Model]") -> None:

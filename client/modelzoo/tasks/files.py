@@ -1,5 +1,6 @@
 """A model and its processor as they come from disk: what every task begins with."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -30,10 +31,14 @@ class ModelFiles:
         return sum(storages.values())
 
 
-def read_files(path: Path, dtype: torch.dtype | None = None) -> ModelFiles:
-    """The model, in this dtype or the stored one. Raises MODEL_UNSUPPORTED, MODEL_LOAD_FAILED."""
-    model = load_directory(path, dtype)
-    return ModelFiles(path, architecture_of(path), model, load_processor_directory(path))
+def read_files(path: Path, dtype: torch.dtype | None = None, weights: Callable[[], Path] | None = None) -> ModelFiles:
+    """The model, in this dtype or the stored one. Raises MODEL_UNSUPPORTED, MODEL_LOAD_FAILED.
+
+    With `weights`, as `load_directory` says; the result's path is then the one that the call gives.
+    """
+    processor = load_processor_directory(path)
+    model = load_directory(path, dtype, weights)
+    return ModelFiles(weights() if weights else path, architecture_of(path), model, processor)
 
 
 def architecture_of(path: Path) -> str:

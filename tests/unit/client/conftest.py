@@ -36,6 +36,25 @@ def client(door: FrontDoor) -> Iterator[Client]:
         yield client
 
 
+@pytest.fixture(scope="session")
+def standing_door(tmp_path_factory: pytest.TempPathFactory) -> Iterator[FrontDoor]:
+    """A zoo that stands for all tests that use it, with the namespace `team`; each names its models for itself."""
+    with zoo_in_process(tmp_path_factory.mktemp("standing")) as door:
+        with Client(door.url, "admin-key") as client:
+            client.create_namespace("team")
+        yield door
+
+
+@pytest.fixture
+def standing(standing_door: FrontDoor, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Client]:
+    """The administrator of the standing zoo, with an empty cache; the door has counted nothing yet."""
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    standing_door.bytes_down, standing_door.damage = 0, ""
+    standing_door.requests.clear()
+    with Client(standing_door.url, "admin-key") as client:
+        yield client
+
+
 @pytest.fixture
 def tree(tmp_path: Path) -> Callable[..., Path]:
     """Writes files of those contents by path, and gives their directory."""

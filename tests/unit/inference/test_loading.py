@@ -1,6 +1,7 @@
 """modelzoo.loading against transformers' own loading."""
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,64 +11,19 @@ from safetensors.torch import load_file, save_file
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
-    BertConfig,
-    BertForMaskedLM,
-    BertModel,
     ByT5Tokenizer,
-    GPT2Config,
-    GPT2LMHeadModel,
     ImageGPTConfig,
     ImageGPTImageProcessor,
-    LlamaConfig,
     LlamaForCausalLM,
-    PreTrainedModel,
-    ResNetConfig,
-    ResNetForImageClassification,
     T5Config,
     T5ForConditionalGeneration,
 )
 
-from modelzoo.errors import FailedPrecondition
+from modelzoo.errors import FailedPrecondition, Unavailable
 from modelzoo.loading import load_directory, load_processor_directory
 from support.tiny_models import tiny_gpt2, tiny_llama, tiny_sentence_encoder
 from support.tiny_task_models import tiny_image_classifier, tiny_text_classifier, tiny_transcriber
-
-SMALL = {"vocab_size": 64, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-MAKERS: dict[str, Callable[[], PreTrainedModel]] = {
-    "llama": lambda: LlamaForCausalLM(LlamaConfig(**SMALL, intermediate_size=48, tie_word_embeddings=False)),
-    "llama, tied": lambda: LlamaForCausalLM(LlamaConfig(**SMALL, intermediate_size=48, tie_word_embeddings=True)),
-    "gpt2": lambda: GPT2LMHeadModel(GPT2Config(vocab_size=64, n_embd=32, n_layer=2, n_head=2)),
-    "bert": lambda: BertModel(BertConfig(**SMALL, intermediate_size=48)),
-    "bert, masked": lambda: BertForMaskedLM(BertConfig(**SMALL, intermediate_size=48)),
-    "resnet": lambda: ResNetForImageClassification(
-        ResNetConfig(embedding_size=8, hidden_sizes=[8, 16], depths=[1, 1], layer_type="basic")
-    ),
-    "t5": lambda: T5ForConditionalGeneration(
-        T5Config(vocab_size=64, d_model=32, d_kv=8, d_ff=48, num_layers=2, num_heads=4)
-    ),
-}
-
-
-@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
-@pytest.mark.parametrize("make", MAKERS.values(), ids=MAKERS.keys())
-def test_every_tensor_equals_what_from_pretrained_loads(
-    tmp_path: Path, make: Callable[[], PreTrainedModel], dtype: torch.dtype
-) -> None:
-    torch.manual_seed(0)
-    made = make()
-    made.to(dtype).save_pretrained(tmp_path)
-
-    loaded, expected = load_directory(tmp_path), type(made).from_pretrained(tmp_path)
-
-    assert type(loaded) is type(expected)
-    assert not loaded.training
-    wanted = dict([*expected.named_parameters(), *expected.named_buffers()])
-    found = dict([*loaded.named_parameters(), *loaded.named_buffers()])
-    assert found.keys() == wanted.keys()
-    for name, tensor in wanted.items():
-        assert found[name].dtype == tensor.dtype, name
-        assert found[name].device.type == "cpu", name
-        assert torch.equal(found[name], tensor), name
+from zoo_inference.pages import touch_pages
 
 
 def test_tied_weights_are_one_tensor(tmp_path: Path) -> None:
@@ -80,6 +36,38 @@ def test_weights_lie_in_the_mapped_file(tmp_path: Path) -> None:
     start = model.model.embed_tokens.weight.data_ptr()
     ranges = [line.split() for line in Path("/proc/self/maps").read_text().splitlines() if str(tmp_path) in line]
     assert any(int(at[0].split("-")[0], 16) <= start < int(at[0].split("-")[1], 16) for at in ranges)
+
+
+def test_the_module_is_built_before_the_weights_are_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    whole, early = tiny_llama(tmp_path / "whole"), tmp_path / "early"
+    shutil.copytree(whole, early, ignore=shutil.ignore_patterns("*.safetensors"))
+    built: list[type] = []
+    prepare = LlamaForCausalLM.__init__
+    monkeypatch.setattr(
+        LlamaForCausalLM, "__init__", lambda *a, **k: (built.append(LlamaForCausalLM), prepare(*a, **k))[1]
+    )
+
+    def weights() -> Path:
+        assert built == [LlamaForCausalLM]
+        return whole
+
+    loaded, expected = load_directory(early, weights=weights).state_dict(), load_directory(whole).state_dict()
+    assert all(torch.equal(loaded[name], tensor) for name, tensor in expected.items())
+
+
+def test_what_keeps_the_weights_from_coming_is_raised_as_it_is(tmp_path: Path) -> None:
+    def weights() -> Path:
+        raise Unavailable("STORAGE_UNAVAILABLE", "later")
+
+    with pytest.raises(Unavailable, match="later"):
+        load_directory(tiny_llama(tmp_path), weights=weights)
+
+
+def test_touching_pages_changes_nothing(tmp_path: Path) -> None:
+    model = load_directory(tiny_gpt2(tmp_path))
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    touch_pages(model)
+    assert all(torch.equal(before[name], tensor) for name, tensor in model.state_dict().items())
 
 
 def test_shards_are_put_together(tmp_path: Path) -> None:
