@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from sqlalchemy import text
 
-from zoo_catalog.feed import AccessFeed
 from zoo_catalog.main import MIGRATIONS
 from zoo_catalog.models import Models
 from zoo_catalog.namespaces import Namespaces
@@ -44,7 +43,7 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 
 async def test_old_rows_keep_what_they_say_and_learn_the_rest(database: Database) -> None:
     await migrate(database, MIGRATIONS)
-    namespaces = Namespaces(database, AccessFeed())
+    namespaces = Namespaces(database)
     namespace = await namespaces.get("team")
     assert (namespace.policy.undelete_days, namespace.quota_bytes, namespace.update_time) == (
         30,
