@@ -140,8 +140,9 @@ class NodeCache:
                 partial = PartialFile(file, descriptor)
                 self._allocate(descriptor, file.size)
                 self._reuse(partial)
-                fetch(partial)
-                os.fsync(descriptor)
+                with partial.followed():
+                    fetch(partial)
+                    os.fsync(descriptor)
             if not partial.is_right():
                 part.unlink()
                 raise DataLoss(

@@ -19,7 +19,7 @@ from zoo_artifact.names import check_digest
 from zoo_artifact.storage import Storage
 from zoo_store.blobs import SignedPut
 
-__all__ = ["LIFETIME_S", "BlobToWrite", "DirectTransfers", "SignedWrite", "WrittenBlob"]
+__all__ = ["LIFETIME_S", "BlobToWrite", "DirectTransfers", "SignedWrite", "WrittenBlob", "named_blob"]
 
 LIFETIME_S = 600
 # Blobs read back at once, of all callers: 128 MiB.
@@ -68,14 +68,12 @@ class DirectTransfers:
 
     async def sign_writes(self, namespace: str, wanted: Sequence[BlobToWrite]) -> list[SignedWrite]:
         """URLs for those that may be PUT: not for what is stored, or is to be repaired or deleted."""
-        known = await self._index.known_blobs([_checked(each.blob).digest for each in wanted])
+        known = await self._index.known_blobs([each.blob.digest for each in wanted])
         new = [each for each in wanted if each.blob.digest not in known]
         return await asyncio.to_thread(self._sign_writes, namespace, new)
 
     async def commit(self, namespace: str, written: Sequence[WrittenBlob]) -> list[str]:
         """Record, for the namespace, the blobs that are right and whose proofs are; the digests of the others."""
-        for each in written:
-            _checked(each.blob)
         # Not a TaskGroup: the first error shall travel as it is.
         tasks = [asyncio.create_task(self._commit(namespace, each)) for each in written]
         try:
@@ -125,16 +123,17 @@ class DirectTransfers:
         return blake3(f"{namespace}/{digest}".encode(), key=self._secret).digest()
 
 
-def _checked(blob: Blob) -> Blob:
-    check_digest(blob.digest)
-    if not 1 <= blob.size <= BLOB_BYTES_MAX:
+def named_blob(digest: str, size_bytes: int) -> Blob:
+    """The blob that a caller names; DIGEST_INVALID, BLOB_SIZE_INVALID."""
+    check_digest(digest)
+    if not 1 <= size_bytes <= BLOB_BYTES_MAX:
         raise InvalidArgument(
             "BLOB_SIZE_INVALID",
-            f"blob {blob.digest} is given {blob.size} bytes; allowed are 1 to {BLOB_BYTES_MAX}: cut the file as its "
+            f"blob {digest} is given {size_bytes} bytes; allowed are 1 to {BLOB_BYTES_MAX}: cut the file as its "
             "manifest says",
-            metadata={"digest": blob.digest},
+            metadata={"digest": digest},
         )
-    return blob
+    return Blob(digest, size_bytes)
 
 
 def _keyed(data: bytes, key: bytes) -> bytes:

@@ -9,11 +9,10 @@ import grpc
 from google.protobuf.duration_pb2 import Duration
 
 from modelzoo.errors import InvalidArgument
-from modelzoo.manifest import Blob
 from zoo.artifact.v1 import artifact_service_pb2 as pb
 from zoo.artifact.v1 import artifact_service_pb2_grpc as rpc
 from zoo_artifact.artifacts import Artifacts, ManifestName
-from zoo_artifact.direct import LIFETIME_S, BlobToWrite, SignedWrite, WrittenBlob
+from zoo_artifact.direct import LIFETIME_S, BlobToWrite, SignedWrite, WrittenBlob, named_blob
 from zoo_artifact.index import Pin
 from zoo_artifact.rules import BASES
 from zoo_artifact.upload import BlobStart, Part, UploadHeader
@@ -47,12 +46,12 @@ class ArtifactServicer(rpc.ArtifactServiceServicer):
                 yield pb.WriteBlobsResponse(digest=digest)
 
     async def SignWrites(self, request: pb.SignWritesRequest, context: Context) -> pb.SignWritesResponse:
-        wanted = [BlobToWrite(Blob(blob.digest, blob.size_bytes), blob.sha256) for blob in request.blobs]
+        wanted = [BlobToWrite(named_blob(blob.digest, blob.size_bytes), blob.sha256) for blob in request.blobs]
         signed = await self._artifacts.sign_writes(request.namespace, wanted)
         return pb.SignWritesResponse(writes=map(signed_to_pb, signed), lifetime=LIFETIME)
 
     async def CommitBlobs(self, request: pb.CommitBlobsRequest, context: Context) -> pb.CommitBlobsResponse:
-        written = [WrittenBlob(Blob(blob.digest, blob.size_bytes), blob.proof) for blob in request.blobs]
+        written = [WrittenBlob(named_blob(blob.digest, blob.size_bytes), blob.proof) for blob in request.blobs]
         missing = await self._artifacts.commit_blobs(request.namespace, written)
         return pb.CommitBlobsResponse(missing_digests=missing)
 
