@@ -1,8 +1,9 @@
 """Writing and reading 1 GiB: the zoo, straight and through its service, against the fastest S3 clients, in turn.
 
 Peers go straight to the same SeaweedFS with one object and verify nothing: boto3 with 64 MiB parts on two threads, and
-s5cmd as it comes. (AWS's CRT, by boto3, refuses an endpoint with a port; it was slower than both where it ran.) The zoo hashes every byte on the way in (BLAKE3 by blob, SHA-256 by file
-and by blob), reads it back once, hashes it again on the way out, and syncs what it read to the disk.
+s5cmd as it comes. (AWS's CRT, by boto3, refuses an endpoint with a port; it was slower than both where it ran.) The zoo
+hashes every byte on the way in (BLAKE3 by blob, SHA-256 by file and blob), reads it back once, hashes it again on the
+way out, and syncs what it read to the disk.
 """
 
 import asyncio
