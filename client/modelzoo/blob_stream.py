@@ -12,7 +12,7 @@ from modelzoo.errors import Interrupted, InvalidArgument, ZooError
 from zoo.artifact.v1 import artifact_service_pb2 as pb
 from zoo.artifact.v1 import artifact_service_pb2_grpc as rpc
 
-__all__ = ["BlobStream", "Place"]
+__all__ = ["BlobStream", "Place", "read_chunks"]
 
 CHUNK_BYTES = 1024 * 1024
 
@@ -86,7 +86,7 @@ class BlobStream:
             yield pb.WriteBlobsRequest(header=pb.WriteBlobsHeader(namespace=self._namespace))
             for place in self._places:
                 yield pb.WriteBlobsRequest(blob=pb.BlobStart(digest=place.digest, size_bytes=place.size))
-                for chunk in _chunks(place):
+                for chunk in read_chunks(place):
                     if not self._count(place.digest, len(chunk)):
                         return
                     yield pb.WriteBlobsRequest(chunk=chunk)
@@ -111,7 +111,7 @@ class BlobStream:
                 self._on_bytes(-lost)
 
 
-def _chunks(place: Place) -> Iterator[bytes]:
+def read_chunks(place: Place) -> Iterator[bytes]:
     """The blob's bytes. Raises before the last of them where they do not have the digest."""
     hasher = blake3()
     left = place.size

@@ -189,7 +189,8 @@ class NodeCache:
                 partial = PartialFile(file, descriptor)
                 self._allocate(descriptor, file.size)
                 self._reuse(partial)
-                fetch(partial)
+                with partial.followed():
+                    fetch(partial)
                 is_synced = file.size < SYNC_LATER_BYTES
                 if is_synced:
                     os.fsync(descriptor)

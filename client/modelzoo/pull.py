@@ -1,8 +1,10 @@
 """Fetches a version's files into the node cache: only what is missing there, several ranges of a file at once.
 
-Each stream fills one blob at a time, so memory holds at most 32 MiB for each of the STREAMS. A blob is written once
-its BLAKE3 is right, a file published once its SHA-256 is. A range whose stream broke off goes on behind the last whole
-blob, with growing pauses; every blob starts the count of attempts afresh. What an earlier, killed pull left is used.
+Bytes come straight from the object store where the service signs URLs for that; memory then holds 1 MiB for each of
+the STREAMS. What does not come so comes through the service, a blob at a time in each stream: 32 MiB each, at most.
+A blob counts once its BLAKE3 is right, a file is published once its SHA-256 is. A range whose stream broke off goes on
+behind the last whole blob, with growing pauses; every blob starts the count of attempts afresh. What an earlier, killed
+pull left is used.
 """
 
 import fnmatch
@@ -19,6 +21,7 @@ import grpc
 from modelzoo.attempts import Attempts
 from modelzoo.cache import NodeCache, PartialFile
 from modelzoo.calls import translated
+from modelzoo.direct_read import DirectReads
 from modelzoo.errors import DataLoss, Interrupted, NotFound, ZooError
 from modelzoo.export import export
 from modelzoo.manifest import Blob, Manifest
@@ -179,6 +182,9 @@ class _Fetching:
         self._lock = threading.Lock()
         self._calls: set[grpc.Call] = set()
         self._stopped = threading.Event()
+        self._direct = DirectReads(
+            self._stub, namespace, manifest_digest, progress.received, progress.lost, self._stopped
+        )
 
     @contextmanager
     def snapshot(self, cache: NodeCache, manifest: Manifest, name: str) -> Generator[Path]:
@@ -206,7 +212,7 @@ class _Fetching:
                 call.cancel()
 
     def _fetch_range(self, part: PartialFile, blobs: Sequence[PlacedBlob]) -> None:
-        waiting = list(blobs)
+        waiting = list(blobs[self._direct.fetch(part, blobs) :])
         attempts = Attempts(self._stopped)
         while waiting:
             try:

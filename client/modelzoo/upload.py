@@ -3,6 +3,7 @@
 One thread reads and hashes the files in order. Every 256 blobs or 64 MiB make a batch and go to the senders, so that
 hashing goes on while sending does. A sender asks which blobs of its batch are missing and reads those again, 1 MiB at
 a time, comparing their digests as it goes. So memory holds a few MiB for each stream, and the names of all blobs.
+Blobs go straight to the object store where the service signs URLs for that, and through the service otherwise.
 
 A batch whose stream broke off asks again what is missing and sends that, with growing pauses; every acknowledged blob
 starts the count of attempts afresh.
@@ -20,6 +21,7 @@ from modelzoo.attempts import Attempts
 from modelzoo.blob_stream import BlobStream, Place
 from modelzoo.calls import translated
 from modelzoo.cut import scan_file
+from modelzoo.direct_write import DirectWrites
 from modelzoo.errors import FailedPrecondition, ZooError
 from modelzoo.manifest import File, Manifest
 from modelzoo.progress import Progress, Silence
@@ -87,6 +89,7 @@ class _Upload:
         self._streams: set[BlobStream] = set()
         self._stopped = threading.Event()
         self._bytes_sent = 0
+        self._direct = DirectWrites(self._stub, namespace, self._moved)
 
     def run(self, tree: Tree, format: str) -> Uploaded:
         self._progress.start(tree.size_bytes)
@@ -139,6 +142,9 @@ class _Upload:
                 missing = self._missing(list(left))
                 for digest in left.keys() - missing:
                     self._progress.skip(left.pop(digest).size)
+                for digest in self._direct.write(list(left.values())):
+                    left.pop(digest, None)
+                    attempts.progressed()
                 for digest in self._write(list(left.values())):
                     left.pop(digest, None)
                     attempts.progressed()

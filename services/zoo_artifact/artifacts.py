@@ -13,6 +13,7 @@ from datetime import timedelta
 from modelzoo.errors import InvalidArgument, NotFound
 from modelzoo.manifest import Manifest, check_known
 from zoo_artifact.admission import admit
+from zoo_artifact.direct import BlobToWrite, DirectTransfers, SignedWrite, WrittenBlob
 from zoo_artifact.download import Downloads, Range
 from zoo_artifact.index import Index, Pin, blobs_missing
 from zoo_artifact.manifests import Manifests
@@ -50,6 +51,7 @@ class Artifacts:
         self._index = index
         self._manifests = Manifests(storage)
         self._uploads = Uploads(storage, index)
+        self._direct = DirectTransfers(storage, index)
         self._downloads = Downloads(storage, index.mark_damaged)
 
     async def find_missing(self, namespace: str, digests: Iterable[str], bases: Sequence[ManifestName]) -> list[str]:
@@ -61,6 +63,14 @@ class Artifacts:
     def write_blobs(self, parts: AsyncIterator[Part]) -> AsyncGenerator[str]:
         """As `Uploads.write`."""
         return self._uploads.write(parts)
+
+    async def sign_writes(self, namespace: str, wanted: Sequence[BlobToWrite]) -> list[SignedWrite]:
+        """As `DirectTransfers.sign_writes`."""
+        return await self._direct.sign_writes(namespace_key(namespace), wanted)
+
+    async def commit_blobs(self, namespace: str, written: Sequence[WrittenBlob]) -> list[str]:
+        """As `DirectTransfers.commit`."""
+        return await self._direct.commit(namespace_key(namespace), written)
 
     async def put_manifest(self, namespace: str, data: bytes, bases: Sequence[ManifestName], subject: str) -> Put:
         """Make the manifest visible in the namespace, pinned for `subject`. Idempotent.
@@ -97,6 +107,11 @@ class Artifacts:
                 metadata={"path": path},
             )
         return self._downloads.read(file, Range.of(file, offset, length))
+
+    async def sign_reads(self, name: ManifestName, digests: Sequence[str]) -> list[str]:
+        """As `DirectTransfers.sign_reads`. Raises MANIFEST_NOT_FOUND."""
+        await self._require(name)
+        return await self._direct.sign_reads(await self._manifests.get(name.digest), digests)
 
     async def pin(self, name: ManifestName, pin: Pin) -> None:
         """Keep the manifest from being swept. Raises MANIFEST_NOT_FOUND."""

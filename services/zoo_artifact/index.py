@@ -78,6 +78,14 @@ class Index:
                 raise _being_deleted(blob.digest)
             await _allow_blobs(connection, namespace, [blob.digest])
 
+    async def known_blobs(self, digests: Sequence[str]) -> set[str]:
+        """Those that have a row, whatever its state and whoever may use them. They are not touched."""
+        found: set[str] = set()
+        async with self._database.read() as connection:
+            for some in _batches(digests):
+                found.update(await connection.scalars(select(blobs.c.digest).where(blobs.c.digest.in_(some))))
+        return found
+
     async def mark_damaged(self, digest: str) -> None:
         """The blob counts as missing until it is sent again."""
         async with self._database.write() as connection:

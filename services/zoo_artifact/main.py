@@ -27,7 +27,7 @@ async def serve(settings: Settings) -> None:
         database = await stack.enter_async_context(open_database(settings.database_url))
         await migrate(database, VERSIONS)
         credentials = S3Credentials(settings.access_key, settings.secret_key)
-        blobs = await stack.enter_async_context(open_blobs(settings.blobs_url, credentials))
+        blobs = await stack.enter_async_context(open_blobs(settings.blobs_url, credentials, settings.blobs_public_url))
         server = zoo_server.server.build(settings, RULES)
         servicer = ArtifactServicer(Artifacts(Storage(blobs), Index(database)))
         rpc.add_ArtifactServiceServicer_to_server(servicer, server.grpc)  # pyright: ignore[reportUnknownMemberType]

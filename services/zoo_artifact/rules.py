@@ -11,8 +11,15 @@ __all__ = ["BASES", "RULES", "SERVICE", "manifest_not_found"]
 
 SERVICE = "zoo.artifact.v1.ArtifactService"
 
-Reading = pb.GetManifestRequest | pb.ReadFileRequest
-Writing = pb.FindMissingBlobsRequest | pb.PutManifestRequest | pb.PinRequest | pb.UnpinRequest
+Reading = pb.GetManifestRequest | pb.ReadFileRequest | pb.SignReadsRequest
+Writing = (
+    pb.FindMissingBlobsRequest
+    | pb.SignWritesRequest
+    | pb.CommitBlobsRequest
+    | pb.PutManifestRequest
+    | pb.PinRequest
+    | pb.UnpinRequest
+)
 WithBases = pb.FindMissingBlobsRequest | pb.PutManifestRequest
 
 
@@ -49,9 +56,12 @@ _WRITE = Needs(Role.PUBLISHER, _namespace)
 RULES: Rules = {
     f"/{SERVICE}/FindMissingBlobs": _WRITE,
     f"/{SERVICE}/WriteBlobs": Needs(Role.PUBLISHER, _header),
+    f"/{SERVICE}/SignWrites": _WRITE,
+    f"/{SERVICE}/CommitBlobs": _WRITE,
     f"/{SERVICE}/PutManifest": _WRITE,
     f"/{SERVICE}/GetManifest": _READ,
     f"/{SERVICE}/ReadFile": _READ,
+    f"/{SERVICE}/SignReads": _READ,
     f"/{SERVICE}/Pin": _WRITE,
     f"/{SERVICE}/Unpin": _WRITE,
 }

@@ -6,11 +6,13 @@ from datetime import UTC
 from typing import Any
 
 import grpc
+from google.protobuf.duration_pb2 import Duration
 
 from modelzoo.errors import InvalidArgument
 from zoo.artifact.v1 import artifact_service_pb2 as pb
 from zoo.artifact.v1 import artifact_service_pb2_grpc as rpc
 from zoo_artifact.artifacts import Artifacts, ManifestName
+from zoo_artifact.direct import LIFETIME_S, BlobToWrite, SignedWrite, WrittenBlob, named_blob
 from zoo_artifact.index import Pin
 from zoo_artifact.rules import BASES
 from zoo_artifact.upload import BlobStart, Part, UploadHeader
@@ -18,6 +20,8 @@ from zoo_server.authorization import enforce
 from zoo_server.call import current_principal
 
 __all__ = ["ArtifactServicer"]
+
+LIFETIME = Duration(seconds=LIFETIME_S)
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -41,6 +45,16 @@ class ArtifactServicer(rpc.ArtifactServiceServicer):
             async for digest in digests:
                 yield pb.WriteBlobsResponse(digest=digest)
 
+    async def SignWrites(self, request: pb.SignWritesRequest, context: Context) -> pb.SignWritesResponse:
+        wanted = [BlobToWrite(named_blob(blob.digest, blob.size_bytes), blob.sha256) for blob in request.blobs]
+        signed = await self._artifacts.sign_writes(request.namespace, wanted)
+        return pb.SignWritesResponse(writes=map(signed_to_pb, signed), lifetime=LIFETIME)
+
+    async def CommitBlobs(self, request: pb.CommitBlobsRequest, context: Context) -> pb.CommitBlobsResponse:
+        written = [WrittenBlob(named_blob(blob.digest, blob.size_bytes), blob.proof) for blob in request.blobs]
+        missing = await self._artifacts.commit_blobs(request.namespace, written)
+        return pb.CommitBlobsResponse(missing_digests=missing)
+
     async def PutManifest(self, request: pb.PutManifestRequest, context: Context) -> pb.PutManifestResponse:
         principal = current_principal()
         enforce(BASES, principal, request)
@@ -58,6 +72,10 @@ class ArtifactServicer(rpc.ArtifactServiceServicer):
             async for chunk in chunks:
                 yield pb.ReadFileResponse(chunk=chunk)
 
+    async def SignReads(self, request: pb.SignReadsRequest, context: Context) -> pb.SignReadsResponse:
+        urls = await self._artifacts.sign_reads(name_from_pb(request), request.digests)
+        return pb.SignReadsResponse(urls=urls, lifetime=LIFETIME)
+
     async def Pin(self, request: pb.PinRequest, context: Context) -> pb.PinResponse:
         await self._artifacts.pin(name_from_pb(request), pin_from_pb(request, current_principal().subject))
         return pb.PinResponse()
@@ -68,7 +86,12 @@ class ArtifactServicer(rpc.ArtifactServiceServicer):
 
 
 def name_from_pb(
-    message: pb.ManifestName | pb.GetManifestRequest | pb.ReadFileRequest | pb.PinRequest | pb.UnpinRequest,
+    message: pb.ManifestName
+    | pb.GetManifestRequest
+    | pb.ReadFileRequest
+    | pb.SignReadsRequest
+    | pb.PinRequest
+    | pb.UnpinRequest,
 ) -> ManifestName:
     return ManifestName(message.namespace, message.manifest_digest)
 
@@ -84,6 +107,11 @@ async def parts_from_pb(messages: AsyncIterator[pb.WriteBlobsRequest]) -> AsyncG
                 yield message.chunk
             case None:
                 raise InvalidArgument("STREAM_ORDER_INVALID", "a message has no part: send a header, a blob or a chunk")
+
+
+def signed_to_pb(signed: SignedWrite) -> pb.SignedWrite:
+    put = signed.put
+    return pb.SignedWrite(digest=signed.digest, url=put.url, headers=put.headers, proof_key=signed.proof_key)
 
 
 def pin_from_pb(request: pb.PinRequest, subject: str) -> Pin:

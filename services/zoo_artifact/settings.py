@@ -15,6 +15,9 @@ class Settings(ServerSettings):
     `postgresql://user:password@host:port/database?schema=artifact`; `sslmode` and so on as for libpq."""
     blobs_url: str
     """Where the bytes are: `s3://bucket/prefix?endpoint=http://host:port&region=us-east-1`."""
+    blobs_public_url: str = ""
+    """Where callers reach the same object store, so that bytes need not pass through this service: `http://host:port`.
+    Empty: they do not reach it."""
     access_key: str = Field(validation_alias="AWS_ACCESS_KEY_ID")
     """The object store's access key: AWS_ACCESS_KEY_ID."""
     secret_key: str = Field(validation_alias="AWS_SECRET_ACCESS_KEY", repr=False)

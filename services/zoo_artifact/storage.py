@@ -15,7 +15,7 @@ import blake3
 
 from modelzoo.errors import DataLoss, InvalidArgument, NotFound, OutOfRange
 from modelzoo.manifest import Blob
-from zoo_store.blobs import BlobStore
+from zoo_store.blobs import BlobStore, SignedPut
 
 __all__ = ["Storage", "check_bytes"]
 
@@ -60,6 +60,18 @@ class Storage:
             return await self._store.get(_blob_key(blob.digest), offset, length)
         except (NotFound, OutOfRange) as error:
             raise _corrupt(f"blob {blob.digest}", "is gone from the store, or too short") from error
+
+    async def has_blob(self, blob: Blob) -> bool:
+        """Whether there is something of its size under its name."""
+        return await self._store.size(_blob_key(blob.digest)) == blob.size
+
+    def sign_read(self, digest: str, expires_s: int) -> str | None:
+        """As `BlobStore.sign_get`. What is read there is not verified."""
+        return self._store.sign_get(_blob_key(digest), expires_s)
+
+    def sign_write(self, blob: Blob, sha256: str, expires_s: int) -> SignedPut | None:
+        """As `BlobStore.sign_put`. What is written there must pass `get_blob` before anybody relies on it."""
+        return self._store.sign_put(_blob_key(blob.digest), blob.size, sha256, expires_s)
 
     async def put_manifest(self, namespace: str, digest: str, data: bytes) -> None:
         """Store a manifest and that it is visible in the namespace; `digest` is its SHA-256."""

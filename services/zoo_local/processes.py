@@ -185,6 +185,7 @@ def _artifact(plan: Plan) -> Process:
         {
             "ZOO_DATABASE_URL": f"sqlite:///{plan.layout.artifact / 'artifact.db'}",
             "ZOO_BLOBS_URL": f"s3://{BUCKET}/artifact?endpoint={endpoint}&region={REGION}",
+            "ZOO_BLOBS_PUBLIC_URL": endpoint,
             **_s3_keys(plan),
         },
         needs=("seaweedfs",),

@@ -1,7 +1,7 @@
 """Blobs: immutable bytes under keys. The contract, its errors, and `open_blobs`; drivers have modules of their own."""
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -14,6 +14,7 @@ __all__ = [
     "BlobInfo",
     "BlobStore",
     "S3Credentials",
+    "SignedPut",
     "blob_not_found",
     "check_key",
     "check_range",
@@ -39,6 +40,14 @@ class BlobInfo:
 class S3Credentials:
     access_key: str
     secret_key: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SignedPut:
+    """A URL for a PUT, and the headers that it must carry as they are."""
+
+    url: str = field(repr=False)
+    headers: Mapping[str, str]
 
 
 class BlobStore(Protocol):
@@ -85,17 +94,28 @@ class BlobStore(Protocol):
         ...
 
     def sign_get(self, key: str, expires_s: int) -> str | None:
-        """A URL by which anyone may GET the blob, ranges included, for that long; None where the store has no URLs."""
+        """A URL by which anyone may GET the blob, ranges included, for that long.
+
+        None where the store has no URLs, or none that others can reach. Blocks for less than a millisecond.
+        """
         ...
 
-    def sign_put(self, key: str, size_bytes: int, expires_s: int) -> str | None:
-        """A URL by which anyone may PUT exactly that many bytes for that long; None where the store has no URLs."""
+    def sign_put(self, key: str, size_bytes: int, sha256: str, expires_s: int) -> SignedPut | None:
+        """What anyone may PUT for that long: so many bytes with that SHA-256 (hexadecimal), where there is no blob.
+
+        The store refuses everything else: other bytes, other lengths, and any PUT that ends when there is a blob under
+        the key. None where it does not see to that, has no URLs, or none that others can reach.
+        """
         ...
 
 
 @asynccontextmanager
-async def open_blobs(url: str, credentials: S3Credentials | None = None) -> AsyncGenerator[BlobStore]:
+async def open_blobs(
+    url: str, credentials: S3Credentials | None = None, public_endpoint: str = ""
+) -> AsyncGenerator[BlobStore]:
     """The store that `url` names, ready to use.
+
+    `public_endpoint` is where others reach the same store, `http[s]://host[:port]`; empty: they do not.
 
     `memory://` is empty and goes with the process. `s3://bucket/prefix?endpoint=...` is described in blobs_s3; it
     needs `credentials`. Raises ValueError for a URL that names no store, Unavailable for a store that does not answer.
@@ -111,7 +131,7 @@ async def open_blobs(url: str, credentials: S3Credentials | None = None) -> Asyn
 
         if credentials is None:
             raise ValueError(f"a blobs URL {url!r} needs an access key and a secret key")
-        async with S3BlobStore.open(S3Settings.from_url(url), credentials) as store:
+        async with S3BlobStore.open(S3Settings.from_url(url), credentials, public_endpoint) as store:
             yield store
     else:
         raise ValueError(f"a blobs URL begins with s3:// or memory://, not {url!r}")

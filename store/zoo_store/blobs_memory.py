@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from zoo_store.blobs import BlobInfo, blob_not_found, check_key, check_range
+from zoo_store.blobs import BlobInfo, SignedPut, blob_not_found, check_key, check_range
 
 __all__ = ["MemoryBlobStore"]
 
@@ -56,5 +56,5 @@ class MemoryBlobStore:
     def sign_get(self, key: str, expires_s: int) -> str | None:
         return None
 
-    def sign_put(self, key: str, size_bytes: int, expires_s: int) -> str | None:
+    def sign_put(self, key: str, size_bytes: int, sha256: str, expires_s: int) -> SignedPut | None:
         return None

@@ -5,6 +5,7 @@ time for small requests, and one place where answers are judged (docs/adr/0004-s
 """
 
 import asyncio
+import dataclasses
 import logging
 import re
 import uuid
@@ -17,16 +18,18 @@ from typing import TypeVar
 import urllib3
 from urllib3.exceptions import HTTPError, ProtocolError
 
-from modelzoo.errors import Unavailable
+from modelzoo.errors import Unavailable, ZooError
 from zoo_store.blobs import (
     BlobInfo,
     S3Credentials,
+    SignedPut,
     blob_not_found,
     check_key,
     check_range,
     storage_unavailable,
 )
 from zoo_store.s3_client import Operation, S3Client, S3Settings
+from zoo_store.s3_signed_put import holds_puts_to_their_signature
 
 __all__ = ["S3BlobStore", "S3Settings"]
 
@@ -44,12 +47,14 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Quirks:
-    """What this store does with requests on which stores differ. Nothing depends on them; they are logged at start.
+    """What this store does with requests on which stores differ, as found and logged at start.
 
-    conditional_put: a second PUT with `If-None-Match: *` is refused.
+    conditional_put: a second PUT with `If-None-Match: *` is refused. Nothing depends on it.
+    signed_put: a PUT to a signed URL does what was signed and nothing else. Without it no PUT is signed for others.
     """
 
     conditional_put: bool
+    signed_put: bool
 
 
 class S3BlobStore:
@@ -59,9 +64,12 @@ class S3BlobStore:
     answer or part of one.
     """
 
-    def __init__(self, settings: S3Settings, credentials: S3Credentials) -> None:
+    def __init__(self, settings: S3Settings, credentials: S3Credentials, public_endpoint: str) -> None:
         self._prefix = f"{settings.prefix}/" if settings.prefix else ""
         self._client = S3Client(settings, credentials)
+        # Signs for others, under the name by which they know the store.
+        public = dataclasses.replace(settings, endpoint=public_endpoint)
+        self._public = S3Client(public, credentials) if public_endpoint else None
         self._pool = urllib3.PoolManager(
             maxsize=settings.connections,
             block=True,
@@ -74,9 +82,11 @@ class S3BlobStore:
 
     @classmethod
     @asynccontextmanager
-    async def open(cls, settings: S3Settings, credentials: S3Credentials) -> AsyncGenerator["S3BlobStore"]:
+    async def open(
+        cls, settings: S3Settings, credentials: S3Credentials, public_endpoint: str = ""
+    ) -> AsyncGenerator["S3BlobStore"]:
         """The store, its bucket made if missing, after a blob was written, read and deleted."""
-        store = cls(settings, credentials)
+        store = cls(settings, credentials, public_endpoint)
         try:
             store.quirks = await store._in_thread(store._probe)
             log.info("object store is ready", extra={"bucket": settings.bucket, "quirks": str(store.quirks)})
@@ -105,10 +115,12 @@ class S3BlobStore:
                 yield BlobInfo(found.key.removeprefix(self._prefix), found.size_bytes, found.modified)
 
     def sign_get(self, key: str, expires_s: int) -> str | None:
-        return self._client.sign("get_object", self._prefix + check_key(key), expires_s)
+        return self._public.sign("get_object", self._prefix + check_key(key), expires_s) if self._public else None
 
-    def sign_put(self, key: str, size_bytes: int, expires_s: int) -> str | None:
-        return self._client.sign("put_object", self._prefix + check_key(key), expires_s, size_bytes)
+    def sign_put(self, key: str, size_bytes: int, sha256: str, expires_s: int) -> SignedPut | None:
+        if self._public is None or self.quirks is None or not self.quirks.signed_put:
+            return None
+        return self._public.sign_put(self._prefix + check_key(key), size_bytes, sha256, expires_s)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         """Where every blocking call of this store runs. Cancelled, the caller goes at once, the request by itself."""
@@ -118,6 +130,8 @@ class S3BlobStore:
         self._threads.shutdown(wait=True)
         self._pool.clear()
         self._client.close()
+        if self._public:
+            self._public.close()
 
     def _put(self, key: str, data: bytes) -> None:
         response = self._request("PUT", "put_object", key, body=data)
@@ -201,7 +215,7 @@ class S3BlobStore:
                 # Mostly a kept connection that the store closed at this moment. Every operation here may be sent twice.
                 response = send()
             try:
-                response.read(cache_content=True)
+                response.read(cache_content=True, decode_content=False)
             finally:
                 response.release_conn()
         except HTTPError as error:
@@ -217,9 +231,26 @@ class S3BlobStore:
             if self._get(key, 4, 5) != PROBE_DATA[4:]:
                 raise storage_unavailable("does not serve ranges")
             again = self._request("PUT", "put_object", key, headers={"If-None-Match": "*"}, body=PROBE_DATA)
-            return Quirks(conditional_put=again.status in (409, 412))
+            self._delete(key)
+            return Quirks(conditional_put=again.status in (409, 412), signed_put=self._holds_puts(key))
         finally:
             self._delete(key)
+
+    def _holds_puts(self, key: str) -> bool:
+        """Only asked where something will be signed."""
+        if self._public is None:
+            return False
+        try:
+            return holds_puts_to_their_signature(
+                self._client,
+                self._pool,
+                self._prefix + key,
+                lambda data: self._put(key, data),
+                lambda: self._get(key, 0, None),
+            )
+        except (HTTPError, ZooError) as error:  # it broke off on what it did not expect: that is no enforcement
+            log.warning("the object store cannot be trusted with signed writes: %s", error)
+            return False
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,6 +7,7 @@ Bytes do not pass through here: blobs_s3 moves them itself, over the URLs that t
 # pyright: reportUnknownMemberType=false, reportUnknownVariableType=false, reportUnknownArgumentType=false
 # pyright: reportMissingTypeStubs=false, reportAttributeAccessIssue=false
 
+import base64
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ import boto3
 from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 
-from zoo_store.blobs import BlobInfo, S3Credentials, storage_unavailable
+from zoo_store.blobs import BlobInfo, S3Credentials, SignedPut, storage_unavailable
 
 __all__ = ["S3Client", "S3Settings"]
 
@@ -74,7 +75,7 @@ class S3Client:
     """One bucket, as boto3 sees it. Methods block; errors are Unavailable STORAGE_UNAVAILABLE."""
 
     def __init__(self, settings: S3Settings, credentials: S3Credentials) -> None:
-        self._bucket = settings.bucket
+        self.bucket = settings.bucket
         self._client: Any = boto3.session.Session().client(
             "s3",
             endpoint_url=settings.endpoint,
@@ -92,18 +93,34 @@ class S3Client:
             ),
         )
 
-    def sign(self, operation: Operation, key: str, expires_s: int, size_bytes: int | None = None) -> str:
-        """A URL that does `operation` for `expires_s`; with `size_bytes` it takes a body of just that size."""
-        parameters: dict[str, Any] = {"Bucket": self._bucket, "Key": key}
-        if size_bytes is not None:
-            parameters["ContentLength"] = size_bytes
+    def sign(self, operation: Operation, key: str, expires_s: int) -> str:
+        """A URL that does `operation` for `expires_s`."""
+        parameters = {"Bucket": self.bucket, "Key": key}
         return str(self._client.generate_presigned_url(operation, Params=parameters, ExpiresIn=expires_s))
+
+    def sign_put(self, key: str, size_bytes: int, sha256: str, expires_s: int) -> SignedPut:
+        """A PUT of so many bytes with that SHA-256, where there is nothing under the key. All of it is signed."""
+        checksum = base64.b64encode(bytes.fromhex(sha256)).decode()
+        parameters = {
+            "Bucket": self.bucket,
+            "Key": key,
+            "ContentLength": size_bytes,
+            "ChecksumSHA256": checksum,
+            "IfNoneMatch": "*",
+        }
+        url = str(self._client.generate_presigned_url("put_object", Params=parameters, ExpiresIn=expires_s))
+        headers = {"Content-Length": str(size_bytes), "x-amz-checksum-sha256": checksum, "If-None-Match": "*"}
+        return SignedPut(url, headers)
+
+    def delete(self, key: str) -> None:
+        with _translated("deleting"):
+            self._client.delete_object(Bucket=self.bucket, Key=key)
 
     def ensure_bucket(self) -> None:
         """Make the bucket unless it is there; harmless if several do it at once."""
         with _translated("looking for the bucket"):
             try:
-                self._client.head_bucket(Bucket=self._bucket)
+                self._client.head_bucket(Bucket=self.bucket)
             except ClientError as error:
                 if _status(error) != 404:
                     raise
@@ -113,7 +130,7 @@ class S3Client:
         region = self._client.meta.region_name
         elsewhere = {} if region == DEFAULT_REGION else {"CreateBucketConfiguration": {"LocationConstraint": region}}
         try:
-            self._client.create_bucket(Bucket=self._bucket, **elsewhere)
+            self._client.create_bucket(Bucket=self.bucket, **elsewhere)
         except ClientError as error:
             if error.response["Error"]["Code"] not in ("BucketAlreadyOwnedByYou", "BucketAlreadyExists"):
                 raise
@@ -121,7 +138,7 @@ class S3Client:
     def list_pages(self, prefix: str) -> Iterator[list[BlobInfo]]:
         """Pages of up to 1,000 objects; their keys as the bucket has them."""
         with _translated("listing"):
-            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self._bucket, Prefix=prefix):
+            for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
                 yield [_info(entry) for entry in page.get("Contents", [])]
 
     def close(self) -> None:

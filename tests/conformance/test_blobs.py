@@ -1,9 +1,11 @@
 """What every BlobStore promises, asked of each driver."""
 
 import asyncio
+import hashlib
 import os
 import uuid
 from collections.abc import AsyncIterator
+from urllib.parse import parse_qsl
 
 import httpx
 import pytest
@@ -22,11 +24,13 @@ async def blobs(request: pytest.FixtureRequest) -> AsyncIterator[BlobStore]:
     elif request.param == "seaweedfs":
         server: S3Server = request.getfixturevalue("s3_server")
         credentials = S3Credentials(server.access_key, server.secret_key)
-        opened = open_blobs(request.getfixturevalue("s3_url"), credentials)
+        opened = open_blobs(request.getfixturevalue("s3_url"), credentials, server.endpoint)
     else:
         base, _, query = os.environ["ZOO_TEST_S3_URL"].partition("?")
         credentials = S3Credentials(os.environ["AWS_ACCESS_KEY_ID"], os.environ["AWS_SECRET_ACCESS_KEY"])
-        opened = open_blobs(f"{base.rstrip('/')}/{uuid.uuid4().hex}?{query}", credentials)
+        opened = open_blobs(
+            f"{base.rstrip('/')}/{uuid.uuid4().hex}?{query}", credentials, dict(parse_qsl(query))["endpoint"]
+        )
     async with opened as store:
         yield store
 
@@ -152,14 +156,47 @@ async def test_a_signed_url_reads_a_range_without_credentials(blobs: BlobStore) 
     assert (answer.status_code, answer.content) == (206, b"234")
 
 
-async def test_a_signed_url_writes_no_other_size_than_it_was_signed_for(blobs: BlobStore) -> None:
-    url = blobs.sign_put("one", 10, 60)
-    if url is None:  # this store has no URLs
-        return
+RIGHT, WRONG = b"0123456789", b"987654321!"
+
+
+async def signed_put(blobs: BlobStore, body: bytes, **headers: str) -> int:
+    """The status of a PUT of `body` to the URL for RIGHT under `one`; 0 where this store signs none."""
+    signed = blobs.sign_put("one", len(RIGHT), hashlib.sha256(RIGHT).hexdigest(), 60)
+    if signed is None:
+        return 0
+    more = {name.replace("_", "-"): value for name, value in headers.items()}
     async with httpx.AsyncClient() as anyone:
-        longer = await anyone.put(url, content=b"x" * 11)
-        assert longer.status_code == 403
-        assert await blobs.size("one") is None
-        right = await anyone.put(url, content=b"x" * 10)
-    assert right.status_code == 200
-    assert await blobs.size("one") == 10
+        sent = {**signed.headers, "Content-Length": str(len(body)), **more}
+        return (await anyone.put(signed.url, content=body, headers=sent)).status_code
+
+
+@pytest.mark.parametrize("body", [WRONG, RIGHT + b"x", RIGHT[:-1], b""])
+async def test_a_signed_url_writes_no_other_bytes_than_it_was_signed_for(blobs: BlobStore, body: bytes) -> None:
+    assert await signed_put(blobs, body) in (0, 400, 403)
+    assert await blobs.size("one") is None
+
+
+async def test_a_signed_url_writes_once_and_never_over_what_is_there(blobs: BlobStore) -> None:
+    if await signed_put(blobs, RIGHT) == 0:
+        return
+    assert await blobs.get("one") == RIGHT
+    assert await signed_put(blobs, RIGHT) == 412
+    assert await signed_put(blobs, WRONG) in (400, 403, 412)
+    await blobs.put("one", b"by others")
+    assert await signed_put(blobs, RIGHT) == 412
+    assert await blobs.get("one") == b"by others"
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        {"x_amz_copy_source": "/zoo-test/other"},
+        {"x_amz_content_sha256": "STREAMING-UNSIGNED-PAYLOAD-TRAILER"},
+        {"x_amz_meta_a": "b"},
+        {"x_amz_checksum_sha256": "AAAA"},
+        {"If_None_Match": "other"},
+    ],
+)
+async def test_a_signed_url_takes_no_more_orders(blobs: BlobStore, header: dict[str, str]) -> None:
+    assert await signed_put(blobs, RIGHT, **header) in (0, 400, 403)
+    assert await blobs.size("one") is None

@@ -82,6 +82,9 @@ INPUT = generation.GenerationInput(prompt="hello")
 EXAMPLES = {
     "ArtifactService/FindMissingBlobs": writes(artifact.FindMissingBlobsRequest(namespace="zoo")),
     "ArtifactService/WriteBlobs": writes(artifact.WriteBlobsRequest(header=artifact.WriteBlobsHeader(namespace="zoo"))),
+    "ArtifactService/SignWrites": writes(artifact.SignWritesRequest(namespace="zoo")),
+    "ArtifactService/CommitBlobs": writes(artifact.CommitBlobsRequest(namespace="zoo")),
+    "ArtifactService/SignReads": reads(artifact.SignReadsRequest(namespace="zoo", manifest_digest=DIGEST)),
     "ArtifactService/PutManifest": writes(artifact.PutManifestRequest(namespace="zoo", manifest=b"{}")),
     "ArtifactService/GetManifest": reads(artifact.GetManifestRequest(namespace="zoo", manifest_digest=DIGEST)),
     "ArtifactService/ReadFile": reads(artifact.ReadFileRequest(namespace="zoo", manifest_digest=DIGEST, path="a")),

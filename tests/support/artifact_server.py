@@ -70,6 +70,29 @@ class Caller:
         except grpc.RpcError as error:
             raise from_rpc_error(error) from error
 
+    async def sign_writes(self, *blobs: bytes, namespace: str = "team") -> list[pb.SignedWrite]:
+        wanted = [
+            pb.BlobToWrite(digest=digest_of(data), size_bytes=len(data), sha256=hashlib.sha256(data).hexdigest())
+            for data in blobs
+        ]
+        return await self.sign(wanted, namespace)
+
+    async def sign(self, wanted: Sequence[pb.BlobToWrite], namespace: str = "team") -> list[pb.SignedWrite]:
+        request = pb.SignWritesRequest(namespace=namespace, blobs=wanted)
+        return list((await _sent(self.stub.SignWrites(request, metadata=self.metadata))).writes)
+
+    async def commit(self, proofs: Mapping[bytes, bytes], namespace: str = "team") -> list[str]:
+        """Commit blobs, each with its proof; the missing digests."""
+        written = [
+            pb.WrittenBlob(digest=digest_of(data), size_bytes=len(data), proof=proof) for data, proof in proofs.items()
+        ]
+        request = pb.CommitBlobsRequest(namespace=namespace, blobs=written)
+        return list((await _sent(self.stub.CommitBlobs(request, metadata=self.metadata))).missing_digests)
+
+    async def sign_reads(self, digest: str, *blobs: bytes, namespace: str = "team") -> list[str]:
+        request = pb.SignReadsRequest(namespace=namespace, manifest_digest=digest, digests=map(digest_of, blobs))
+        return list((await _sent(self.stub.SignReads(request, metadata=self.metadata))).urls)
+
     async def put(
         self, manifest: Manifest | bytes, namespace: str = "team", bases: Sequence[pb.ManifestName] = ()
     ) -> str:

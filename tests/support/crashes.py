@@ -7,7 +7,7 @@ from typing import Literal
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from zoo_store.blobs import BlobInfo, BlobStore
+from zoo_store.blobs import BlobInfo, BlobStore, SignedPut
 from zoo_store.sql import Database
 
 Phase = Literal["before", "after"]
@@ -71,8 +71,8 @@ class CrashingBlobs:
     def sign_get(self, key: str, expires_s: int) -> str | None:
         return self.inner.sign_get(key, expires_s)
 
-    def sign_put(self, key: str, size_bytes: int, expires_s: int) -> str | None:
-        return self.inner.sign_put(key, size_bytes, expires_s)
+    def sign_put(self, key: str, size_bytes: int, sha256: str, expires_s: int) -> SignedPut | None:
+        return self.inner.sign_put(key, size_bytes, sha256, expires_s)
 
 
 class CrashingDatabase(Database):

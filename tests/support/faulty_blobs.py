@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 
-from zoo_store.blobs import BlobInfo, BlobStore
+from zoo_store.blobs import BlobInfo, BlobStore, SignedPut
 
 Hook = Callable[[str, str], Awaitable[None]]
 
@@ -47,5 +47,5 @@ class FaultyBlobs:
     def sign_get(self, key: str, expires_s: int) -> str | None:
         return self.inner.sign_get(key, expires_s)
 
-    def sign_put(self, key: str, size_bytes: int, expires_s: int) -> str | None:
-        return self.inner.sign_put(key, size_bytes, expires_s)
+    def sign_put(self, key: str, size_bytes: int, sha256: str, expires_s: int) -> SignedPut | None:
+        return self.inner.sign_put(key, size_bytes, sha256, expires_s)

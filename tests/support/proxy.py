@@ -43,7 +43,15 @@ class AnswerHttp:
     body: bytes = b""
 
 
-Fault = Pass | CutAfter | BlackHole | Reset | AnswerHttp
+@dataclass(frozen=True, slots=True)
+class FlipBit:
+    """Carry, with a bit flipped in the last byte of each large piece, either way."""
+
+    def of(self, data: bytes) -> bytes:
+        return data[:-1] + bytes([data[-1] ^ 1]) if len(data) > 4096 else data
+
+
+Fault = Pass | CutAfter | BlackHole | Reset | AnswerHttp | FlipBit
 
 
 class Proxy:
@@ -96,7 +104,7 @@ class Proxy:
                         return
                     case _:
                         self.sent_bytes += len(data)
-                        up_writer.write(data)
+                        up_writer.write(self.fault.of(data) if isinstance(self.fault, FlipBit) else data)
                         await up_writer.drain()
         finally:
             answers.cancel()
@@ -111,6 +119,8 @@ class Proxy:
                 data = data[: max(0, self.fault.answer_bytes - carried)]
             if isinstance(self.fault, Pass) and self.fault.delay_s:
                 await asyncio.sleep(self.fault.delay_s)
+            if isinstance(self.fault, FlipBit):
+                data = self.fault.of(data)
             carried += len(data)
             writer.write(data)
             await writer.drain()

@@ -162,3 +162,29 @@ async def test_more_readers_than_places_in_memory_all_finish(team: Caller) -> No
         asyncio.gather(*(team.read(digest, "large.bin", 0, 33 * MIB) for _ in range(20))), 60
     )
     assert {len(length) for length in lengths} == {33 * MIB}
+
+
+async def test_thirty_two_readers_that_stand_still_hold_twelve_blobs_and_no_more(
+    team: Caller, store: FaultyBlobs
+) -> None:
+    digest = await team.push({"large.bin": LARGE})
+    read: list[str] = []
+
+    async def note(operation: str, key: str) -> None:
+        if key.startswith("blobs/"):
+            read.append(key)
+
+    async def twelve() -> bool:
+        return len(read) >= 12
+
+    store.before = note
+    readers = [team.chunks(digest, "large.bin") for _ in range(32)]
+    first = [asyncio.create_task(anext(reader)) for reader in readers]
+    await eventually(twelve)
+    await asyncio.wait_for(team.find_missing([]), 5)
+    assert len(read) == 12
+    for task in first:
+        task.cancel()
+    await asyncio.gather(*first, return_exceptions=True)
+    for reader in readers:
+        await reader.aclose()

@@ -15,6 +15,8 @@ PIN = pb.PinRequest(namespace="team", manifest_digest=DIGEST, holder="me")
 WRITES: dict[str, Callable[[Caller], Awaitable[object]]] = {
     "FindMissingBlobs": lambda caller: caller.find_missing([DIGEST]),
     "WriteBlobs": lambda caller: caller.write(b"1"),
+    "SignWrites": lambda caller: caller.sign_writes(b"1"),
+    "CommitBlobs": lambda caller: caller.commit({b"1": b""}),
     "PutManifest": lambda caller: caller.put(manifest_of({"a": b"1"})),
     "Pin": lambda caller: caller.pin(PIN),
     "Unpin": lambda caller: caller.unpin(DIGEST, "me"),
@@ -22,6 +24,7 @@ WRITES: dict[str, Callable[[Caller], Awaitable[object]]] = {
 READS: dict[str, Callable[[Caller], Awaitable[object]]] = {
     "GetManifest": lambda caller: caller.get(DIGEST),
     "ReadFile": lambda caller: caller.read(DIGEST, "a"),
+    "SignReads": lambda caller: caller.sign_reads(DIGEST, b"1"),
 }
 
 
