@@ -7,7 +7,7 @@ PIP_ENV := PIP_CONSTRAINT=$(CURDIR)/constraints.txt PIP_DISABLE_PIP_VERSION_CHEC
 PROTOS := $(shell find protos -name '*.proto') protos/generate.py
 
 .DEFAULT_GOAL := help
-.PHONY: help manifests run test check proto bench soak starters clean format
+.PHONY: help manifests run test check proto bench soak planted starters clean format
 
 help:  ## Show this help
 	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -55,6 +55,9 @@ bench: $(STAMP) gen/zoo/descriptors.binpb  ## Measure against peers in the same 
 
 soak: $(STAMP) gen/zoo/descriptors.binpb  ## Random kills and faults under load (SECONDS=60 SEED=1)
 	@ZOO_SOAK_SECONDS=$(or $(SECONDS),60) ZOO_SOAK_SEED=$(or $(SEED),1) $(BIN)/pytest tests/soak -s
+
+planted: $(STAMP) gen/zoo/descriptors.binpb  ## Put known bugs into copies of the sources, one by one; the tests must notice each
+	@$(BIN)/python tests/planted/plant.py
 
 starters: $(STAMP) gen/zoo/descriptors.binpb  ## Train the starter models and publish all of them to $$ZOO_URL, or to a local cluster that stays up
 	@$(BIN)/zoo starters build --all
