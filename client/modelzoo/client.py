@@ -18,6 +18,7 @@ from modelzoo.progress import Progress
 from modelzoo.pull import get_manifest, pull_version
 from modelzoo.push import push
 from modelzoo.reference import Alias, parse
+from modelzoo.upkeep import Upkeep
 from modelzoo.upload import Base
 from zoo.catalog.v1 import catalog_service_pb2 as pb
 from zoo.catalog.v1 import catalog_service_pb2_grpc as rpc
@@ -32,8 +33,8 @@ class Client(Inference):
 
     Without arguments, address and key are those of `ZOO_URL` and `ZOO_KEY` or of `~/.config/zoo/config.toml`. Every
     method raises a ZooError: what the server refuses, REFERENCE_INVALID before anything is sent, SERVER_UNREACHABLE.
-    Models are run by the methods of Inference; keys and grants are in `access`. A reference is `name` or
-    `namespace/name`, and perhaps `@alias`, `@version` or `@sha256:digest`.
+    Models are run by the methods of Inference; keys and grants are in `access`, sweeping and checking in `upkeep`. A
+    reference is `name` or `namespace/name`, and perhaps `@alias`, `@version` or `@sha256:digest`.
     """
 
     def __init__(self, url: str | None = None, key: str | None = None) -> None:
@@ -43,6 +44,7 @@ class Client(Inference):
         self._channel = open_channel(found.url, found.key)
         super().__init__(self._channel)
         self.access = Access(self._channel)
+        self.upkeep = Upkeep(self._channel)
         self._catalog = rpc.CatalogServiceStub(self._channel)
         self._workers = worker_service_pb2_grpc.WorkerServiceStub(self._channel)
 

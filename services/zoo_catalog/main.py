@@ -19,6 +19,7 @@ from zoo_catalog.iam_servicer import IamServicer
 from zoo_catalog.keys import Keys
 from zoo_catalog.models import Models
 from zoo_catalog.namespaces import Namespaces
+from zoo_catalog.pin_keeper import PinKeeper
 from zoo_catalog.publish import Publisher
 from zoo_catalog.rules import RULES, SERVICES
 from zoo_catalog.settings import Settings
@@ -49,8 +50,12 @@ async def serve(settings: Settings) -> None:
             await bootstrap(database, settings.bootstrap_key_file.read_text().strip())
         channel = await stack.enter_async_context(open_peer(settings.artifact, Signer.load(settings.identity)))
         server = build(settings, RULES)
-        feed = register(server.grpc, database, Artifacts(channel))
+        artifacts = Artifacts(channel)
+        feed = register(server.grpc, database, artifacts)
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        pinning = tasks.create_task(PinKeeper(database, artifacts, settings.pin_interval_s).run())
         await server.run(SERVICES, on_drain=feed.close)
+        pinning.cancel()
 
 
 def register(server: grpc.aio.Server, database: Database, artifacts: Artifacts) -> AccessFeed:

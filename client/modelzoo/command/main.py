@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from modelzoo.command import alias, files, grants, imports, keys, models, namespaces, run, workers
+from modelzoo.command import alias, files, grants, imports, keys, models, namespaces, run, upkeep, workers
 from modelzoo.command.failure import EXIT_CODES, report
 from modelzoo.command.session import begin, shared_options
 
@@ -47,7 +47,7 @@ def client_app() -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_root)
-    for module in (models, files, imports, alias, run, keys, grants, namespaces, workers):
+    for module in (models, files, imports, alias, run, keys, grants, namespaces, workers, upkeep):
         module.register(app)
     return app
 
