@@ -29,6 +29,7 @@ from modelzoo.tensor_array import Library
 from modelzoo.tensor_reading import read_tensors, tensor_infos
 from modelzoo.tensor_slice import Index
 from modelzoo.tree import read_tree
+from modelzoo.upkeep import Upkeep
 from modelzoo.upload import Base
 from modelzoo.version_diff import Diff, compare
 from zoo.catalog.v1 import catalog_service_pb2 as pb
@@ -45,7 +46,7 @@ class Client(Inference):
     Without arguments, address and key are those of `ZOO_URL` and `ZOO_KEY` or of `~/.config/zoo/config.toml`. Every
     method raises a ZooError: what the server refuses, REFERENCE_INVALID before anything is sent, SERVER_UNREACHABLE.
     Models are run by the methods of Inference; keys, grants and requests for gated models are in `access`, what changes
-    namespaces, models and versions is in `manage`. A reference is `name` or
+    namespaces, models and versions is in `manage`, sweeping and checking in `upkeep`. A reference is `name` or
     `namespace/name`, and perhaps `@alias`, `@version` or `@sha256:digest`.
     """
 
@@ -58,6 +59,7 @@ class Client(Inference):
         self.access = Access(self._channel)
         self.manage = Manage(self._channel)
         self.lineages = Lineages(self._channel)
+        self.upkeep = Upkeep(self._channel)
         self._catalog = rpc.CatalogServiceStub(self._channel)
         self._log = ChangeLog(self._channel)
         self._workers = worker_service_pb2_grpc.WorkerServiceStub(self._channel)

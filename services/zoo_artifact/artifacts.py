@@ -13,9 +13,11 @@ from datetime import timedelta
 from modelzoo.errors import InvalidArgument, NotFound
 from modelzoo.manifest import Manifest, check_known
 from zoo_artifact.admission import admit
+from zoo_artifact.adoption import Adoption
 from zoo_artifact.direct import BlobToWrite, DirectTransfers, SignedWrite, WrittenBlob
 from zoo_artifact.download import Downloads, Range
 from zoo_artifact.index import Index, Pin, blobs_missing
+from zoo_artifact.keys import Visible
 from zoo_artifact.manifests import Manifests
 from zoo_artifact.names import check_digest, namespace_key
 from zoo_artifact.rules import manifest_not_found
@@ -46,9 +48,11 @@ class Put:
 class Artifacts:
     """Blobs, manifests and pins by namespace. Who may call what is settled before."""
 
-    def __init__(self, storage: Storage, index: Index) -> None:
+    def __init__(self, storage: Storage, index: Index, adoption: Adoption | None = None) -> None:
+        """With an `adoption`, a manifest that is not visible is looked for where the index is being rebuilt."""
         self._storage = storage
         self._index = index
+        self._adoption = adoption
         self._manifests = Manifests(storage)
         self._uploads = Uploads(storage, index)
         self._direct = DirectTransfers(storage, index)
@@ -85,6 +89,7 @@ class Artifacts:
         await self._check_blobs(key, manifest, readable)
         if not await self._index.knows_manifest(digest):
             await admit(manifest, self._storage)
+        await self._index.announce(key, digest, manifest)
         await self._storage.put_manifest(key, digest, data)
         expire_time = await self._index.now() + PUT_PIN
         await self._index.publish(key, digest, manifest, readable, Pin(subject, PUT_HOLDER, expire_time))
@@ -115,15 +120,21 @@ class Artifacts:
 
     async def pin(self, name: ManifestName, pin: Pin) -> None:
         """Keep the manifest from being swept. Raises MANIFEST_NOT_FOUND."""
-        if not await self._index.pin(namespace_key(name.namespace), name.digest, pin):
-            raise manifest_not_found(name.namespace, name.digest)
+        key = namespace_key(name.namespace)
+        if not await self._index.pin(key, name.digest, pin):
+            await self._require(name)
+            if not await self._index.pin(key, name.digest, pin):
+                raise manifest_not_found(name.namespace, name.digest)
 
     async def unpin(self, name: ManifestName, subject: str, holder: str) -> None:
         """End the pin of that subject and holder, if there is one."""
         await self._index.unpin(namespace_key(name.namespace), name.digest, subject, holder)
 
     async def _require(self, name: ManifestName) -> None:
-        if not await self._index.has_manifest(namespace_key(name.namespace), name.digest):
+        key = namespace_key(name.namespace)
+        if await self._index.has_manifest(key, name.digest):
+            return
+        if self._adoption is None or not await self._adoption.adopt_unknown(Visible(key, name.digest)):
             raise manifest_not_found(name.namespace, name.digest)
 
     async def _blobs_of(self, bases: Sequence[ManifestName]) -> set[str]:

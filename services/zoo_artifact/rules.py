@@ -2,14 +2,16 @@
 
 from collections.abc import Iterable
 
-from modelzoo.errors import NotFound
+from modelzoo.errors import NotFound, PermissionDenied, ZooError
 from zoo.artifact.v1 import artifact_service_pb2 as pb
+from zoo.artifact.v1 import upkeep_service_pb2 as upkeep_pb
 from zoo_server.authorization import Needs, Rules
-from zoo_server.principal import Role
+from zoo_server.principal import EVERYWHERE, Role
 
-__all__ = ["BASES", "RULES", "SERVICE", "manifest_not_found"]
+__all__ = ["BASES", "FOR_OTHERS", "RULES", "SERVICE", "UPKEEP", "UPKEEP_RULES", "manifest_not_found"]
 
 SERVICE = "zoo.artifact.v1.ArtifactService"
+UPKEEP = "zoo.artifact.v1.UpkeepService"
 
 Reading = pb.GetManifestRequest | pb.ReadFileRequest | pb.SignReadsRequest
 Writing = (
@@ -68,3 +70,42 @@ RULES: Rules = {
 
 BASES = Needs(Role.VIEWER, _bases)
 """What a caller needs beside the method's own rule for the manifests that it names as bases."""
+
+
+def _everywhere(_: object) -> Iterable[str]:
+    return (EVERYWHERE,)
+
+
+def _used(message: upkeep_pb.GetUsageRequest) -> Iterable[str]:
+    return (message.namespace or EVERYWHERE,)
+
+
+def _hidden_usage(message: upkeep_pb.GetUsageRequest) -> ZooError:
+    if not message.namespace:
+        return PermissionDenied(
+            "ROLE_MISSING",
+            "to see the usage of every namespace, the role viewer in the cluster (namespace '*') is needed: name one",
+            metadata={"namespace": EVERYWHERE, "role": "viewer"},
+        )
+    return NotFound(
+        "NAMESPACE_NOT_FOUND",
+        f"there is no namespace {message.namespace!a}, or none that you may see: check it, or ask for a grant",
+        metadata={"namespace": message.namespace},
+    )
+
+
+_OF_THE_CLUSTER = Needs(Role.ADMIN, _everywhere)
+_OF_HOLDERS = Needs(Role.PUBLISHER, _everywhere)
+
+UPKEEP_RULES: Rules = {
+    f"/{UPKEEP}/Sweep": _OF_THE_CLUSTER,
+    f"/{UPKEEP}/SetSweeping": _OF_THE_CLUSTER,
+    f"/{UPKEEP}/GetSweeping": _OF_HOLDERS,
+    f"/{UPKEEP}/GetUsage": Needs(Role.VIEWER, _used, _hidden_usage),
+    f"/{UPKEEP}/Check": _OF_THE_CLUSTER,
+    f"/{UPKEEP}/RebuildIndex": _OF_THE_CLUSTER,
+    f"/{UPKEEP}/ConfirmPins": _OF_HOLDERS,
+}
+
+FOR_OTHERS = _OF_THE_CLUSTER
+"""What a caller needs to confirm the pins of another holder."""

@@ -1,10 +1,6 @@
 """Blobs and manifests in the object store, verified on the way in and on the way out.
 
-    blobs/<first 2 digits>/<BLAKE3-256>          the bytes
-    manifests/<first 2 digits>/<SHA-256>.json    canonical JSON
-    namespaces/<namespace>/<SHA-256>             empty: the manifest is visible there
-
-These objects are the truth; what SQL knows can be made from them again.
+These objects, whose names `keys` gives, are the truth; what SQL knows can be made from them again.
 """
 
 import asyncio
@@ -15,6 +11,7 @@ import blake3
 
 from modelzoo.errors import DataLoss, InvalidArgument, NotFound, OutOfRange
 from modelzoo.manifest import Blob
+from zoo_artifact.keys import Visible, blob_key, manifest_key, mark_key
 from zoo_store.blobs import BlobStore, SignedPut
 
 __all__ = ["Storage", "check_bytes"]
@@ -41,13 +38,13 @@ class Storage:
     async def put_blob(self, blob: Blob, data: bytes) -> None:
         """Store `data`, which must have passed `check_bytes`."""
         async with self._sending if blob.size >= LARGE_BYTES else nullcontext():
-            await self._store.put(_blob_key(blob.digest), data)
+            await self._store.put(blob_key(blob.digest), data)
 
     async def get_blob(self, blob: Blob) -> bytes:
         """The blob's bytes, or DataLoss BLOB_CORRUPT where they are damaged or gone."""
         try:
             async with self._fetching if blob.size >= LARGE_BYTES else nullcontext():
-                data = await self._store.get(_blob_key(blob.digest))
+                data = await self._store.get(blob_key(blob.digest))
         except NotFound as error:
             raise _corrupt(f"blob {blob.digest}", "is gone from the store") from error
         if len(data) != blob.size or await _blake3(data) != blob.digest:
@@ -57,31 +54,31 @@ class Storage:
     async def get_part(self, blob: Blob, offset: int, length: int) -> bytes:
         """A range of the blob, not verified; DataLoss BLOB_CORRUPT where it is gone or too short."""
         try:
-            return await self._store.get(_blob_key(blob.digest), offset, length)
+            return await self._store.get(blob_key(blob.digest), offset, length)
         except (NotFound, OutOfRange) as error:
             raise _corrupt(f"blob {blob.digest}", "is gone from the store, or too short") from error
 
     async def has_blob(self, blob: Blob) -> bool:
         """Whether there is something of its size under its name."""
-        return await self._store.size(_blob_key(blob.digest)) == blob.size
+        return await self._store.size(blob_key(blob.digest)) == blob.size
 
     def sign_read(self, digest: str, expires_s: int) -> str | None:
         """As `BlobStore.sign_get`. What is read there is not verified."""
-        return self._store.sign_get(_blob_key(digest), expires_s)
+        return self._store.sign_get(blob_key(digest), expires_s)
 
     def sign_write(self, blob: Blob, sha256: str, expires_s: int) -> SignedPut | None:
         """As `BlobStore.sign_put`. What is written there must pass `get_blob` before anybody relies on it."""
-        return self._store.sign_put(_blob_key(blob.digest), blob.size, sha256, expires_s)
+        return self._store.sign_put(blob_key(blob.digest), blob.size, sha256, expires_s)
 
     async def put_manifest(self, namespace: str, digest: str, data: bytes) -> None:
         """Store a manifest and that it is visible in the namespace; `digest` is its SHA-256."""
-        await self._store.put(_manifest_key(digest), data)
-        await self._store.put(f"namespaces/{namespace}/{digest}", b"")
+        await self._store.put(manifest_key(digest), data)
+        await self._store.put(mark_key(Visible(namespace, digest)), b"")
 
     async def get_manifest(self, digest: str) -> bytes:
         """The manifest's bytes, or DataLoss BLOB_CORRUPT where they are damaged or gone."""
         try:
-            data = await self._store.get(_manifest_key(digest))
+            data = await self._store.get(manifest_key(digest))
         except NotFound as error:
             raise _corrupt(f"manifest {digest}", "is gone from the store") from error
         if await asyncio.to_thread(_sha256, data) != digest:
@@ -112,14 +109,6 @@ def _blake3_now(data: bytes) -> str:
 
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
-
-
-def _blob_key(digest: str) -> str:
-    return f"blobs/{digest[:2]}/{digest}"
-
-
-def _manifest_key(digest: str) -> str:
-    return f"manifests/{digest[:2]}/{digest}.json"
 
 
 def _corrupt(what: str, fault: str) -> DataLoss:

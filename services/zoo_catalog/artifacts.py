@@ -1,21 +1,23 @@
-"""The artifact service as the catalog sees it: pin and unpin, read a manifest, read the beginning of a file."""
+"""The artifact service as the catalog sees it: pin, unpin and say so, read a manifest, read the beginning of a file."""
 
 import asyncio
 from typing import NoReturn
 
 import grpc
 
-from modelzoo.errors import DataLoss, DeadlineExceeded, NotFound, Unavailable, ZooError, from_rpc_error
+from modelzoo.errors import Aborted, DataLoss, DeadlineExceeded, NotFound, Unavailable, ZooError, from_rpc_error
 from modelzoo.manifest import Manifest
 from zoo.artifact.v1 import artifact_service_pb2 as pb
 from zoo.artifact.v1 import artifact_service_pb2_grpc as rpc
+from zoo.artifact.v1 import upkeep_service_pb2 as upkeep_pb
+from zoo.artifact.v1 import upkeep_service_pb2_grpc as upkeep_rpc
 from zoo_server.call import remaining_s
 
 __all__ = ["Artifacts"]
 
 RETRY_AFTER_S = 1.0
 # What the caller of the catalog can act on; every other answer is a fault between the two services.
-_PASSED_ON = (NotFound, DataLoss, DeadlineExceeded)
+_PASSED_ON = (NotFound, DataLoss, DeadlineExceeded, Aborted)
 
 
 class Artifacts:
@@ -25,6 +27,7 @@ class Artifacts:
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = rpc.ArtifactServiceStub(channel)
+        self._upkeep = upkeep_rpc.UpkeepServiceStub(channel)
 
     async def pin(self, namespace: str, manifest_digest: str, holder: str) -> None:
         """Keep the manifest until `holder` lets go of it. Doing it twice changes nothing."""
@@ -39,6 +42,21 @@ class Artifacts:
         request = pb.UnpinRequest(namespace=namespace, manifest_digest=manifest_digest, holder=holder)
         try:
             await self._stub.Unpin(request, timeout=remaining_s())
+        except grpc.aio.AioRpcError as error:
+            _translate(error)
+
+    async def index_id(self) -> str:
+        """Which index the service has; another one knows no pins of the last."""
+        try:
+            response = await self._upkeep.GetSweeping(upkeep_pb.GetSweepingRequest(), timeout=remaining_s())
+        except grpc.aio.AioRpcError as error:
+            _translate(error)
+        return response.sweeping.index_id
+
+    async def confirm_pins(self, index_id: str) -> None:
+        """Everything that the catalog holds is pinned in that index. Raises INDEX_CHANGED where it is another."""
+        try:
+            await self._upkeep.ConfirmPins(upkeep_pb.ConfirmPinsRequest(index_id=index_id), timeout=remaining_s())
         except grpc.aio.AioRpcError as error:
             _translate(error)
 

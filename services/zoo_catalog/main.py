@@ -31,6 +31,7 @@ from zoo_catalog.lineage import LineageReader
 from zoo_catalog.lineage_servicer import LineageServicer
 from zoo_catalog.models import Models
 from zoo_catalog.namespaces import Namespaces
+from zoo_catalog.pin_keeper import PinKeeper
 from zoo_catalog.publish import Publisher
 from zoo_catalog.purge import Purger
 from zoo_catalog.rules import RULES, SERVICES
@@ -67,7 +68,10 @@ async def serve(settings: Settings) -> None:
         artifacts = Artifacts(channel)
         register(server.grpc, database, artifacts, feed)
         await stack.enter_async_context(Purger(database, artifacts).running(settings.purge_interval_s))
+        tasks = await stack.enter_async_context(asyncio.TaskGroup())
+        pinning = tasks.create_task(PinKeeper(database, artifacts, settings.pin_interval_s).run())
         await server.run(SERVICES, on_drain=feed.close)
+        pinning.cancel()
 
 
 def register(server: grpc.aio.Server, database: Database, artifacts: Artifacts, feed: ChangeFeed) -> None:

@@ -24,3 +24,5 @@ class Settings(ServerSettings):
     """Seconds between two looks for what was deleted and can no longer be undeleted."""
     bootstrap_key_file: Path | None = None
     """File with the secret of the first admin's key; without it nobody can do anything in an empty catalog."""
+    pin_interval_s: float = 6 * 3600
+    """Seconds after which everything that versions name is pinned again in the artifact service."""

@@ -14,6 +14,7 @@ from google.protobuf import descriptor_pool, message_factory
 from modelzoo.errors import ZooError, from_rpc_error
 from support.cluster import Cluster
 from zoo.artifact.v1 import artifact_service_pb2 as artifact
+from zoo.artifact.v1 import upkeep_service_pb2 as upkeep
 from zoo.catalog.v1 import access_request_pb2
 from zoo.catalog.v1 import access_service_pb2 as access
 from zoo.catalog.v1 import catalog_service_pb2 as catalog
@@ -31,6 +32,7 @@ from zoo_gateway.routes import load_descriptors
 
 SERVICES = (
     "zoo.artifact.v1.ArtifactService",
+    "zoo.artifact.v1.UpkeepService",
     "zoo.catalog.v1.AccessService",
     "zoo.catalog.v1.CatalogService",
     "zoo.catalog.v1.ChangeService",
@@ -161,6 +163,13 @@ EXAMPLES = {
     "InferenceService/ClassifyImage": runs(inference.ClassifyImageRequest(model="zoo/none", image=b"GIF89a")),
     "InferenceService/DetectObjects": runs(inference.DetectObjectsRequest(model="zoo/none", image=b"GIF89a")),
     "InferenceService/Transcribe": runs(inference.TranscribeRequest(model="zoo/none", audio=b"RIFF")),
+    "UpkeepService/Sweep": writes(upkeep.SweepRequest(dry_run=True)),
+    "UpkeepService/SetSweeping": writes(upkeep.SetSweepingRequest()),
+    "UpkeepService/GetSweeping": writes(upkeep.GetSweepingRequest()),
+    "UpkeepService/GetUsage": reads(upkeep.GetUsageRequest(namespace="zoo")),
+    "UpkeepService/Check": writes(upkeep.CheckRequest(sample=0)),
+    "UpkeepService/RebuildIndex": writes(upkeep.RebuildIndexRequest()),
+    "UpkeepService/ConfirmPins": writes(upkeep.ConfirmPinsRequest(index_id="none")),
     "WorkerService/ListWorkers": shows_what_is_visible(worker.ListWorkersRequest()),
 }
 

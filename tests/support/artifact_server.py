@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import grpc
@@ -19,10 +20,10 @@ from zoo.artifact.v1 import artifact_service_pb2 as pb
 from zoo.artifact.v1 import artifact_service_pb2_grpc as rpc
 from zoo_artifact.artifacts import Artifacts
 from zoo_artifact.index import Index
-from zoo_artifact.main import VERSIONS
-from zoo_artifact.rules import RULES, SERVICE
-from zoo_artifact.servicer import ArtifactServicer
+from zoo_artifact.main import VERSIONS, register
+from zoo_artifact.rules import RULES, SERVICE, UPKEEP, UPKEEP_RULES
 from zoo_artifact.storage import Storage
+from zoo_artifact.upkeep import GRACE, Upkeep
 from zoo_server.principal import METADATA_KEY, Principal, Role, Signer, TrustedKey, Verifier, create_signer
 from zoo_server.server import build
 from zoo_server.settings import ServerSettings
@@ -146,29 +147,32 @@ class ArtifactServer:
     channel: grpc.aio.Channel
     streams: grpc.Channel
     signer: Signer
+    upkeep: Upkeep
 
     def caller(self, roles: Mapping[str, Role] = PUBLISHER, subject: str = "user:ann") -> Caller:
         return Caller(self.channel, self.streams, self.signer.sign(Principal(subject, roles)))
 
 
 @asynccontextmanager
-async def artifact_server(store: BlobStore, folder: Path, database_url: str = "") -> AsyncIterator[ArtifactServer]:
+async def artifact_server(
+    store: BlobStore, folder: Path, database_url: str = "", grace: timedelta | None = None
+) -> AsyncIterator[ArtifactServer]:
     """The service on `store`, its index in `folder`, or where the URL says."""
     signer = create_signer("gateway")
     verifier = Verifier([TrustedKey(signer.kid, signer.public_key(), None)])
     async with open_database(database_url or f"sqlite:///{folder}/artifact.db") as database:
         await migrate(database, VERSIONS)
-        server = build(ServerSettings(trust=folder, drain_s=0.2), RULES, verifier)
-        rpc.add_ArtifactServiceServicer_to_server(
-            ArtifactServicer(Artifacts(Storage(store), Index(database))), server.grpc
-        )
-        await server.start((SERVICE,))
+        server = build(ServerSettings(trust=folder, drain_s=0.2), {**RULES, **UPKEEP_RULES}, verifier)
+        storage = Storage(store)
+        upkeep = Upkeep(store, storage, database, grace or GRACE)
+        register(server.grpc, Artifacts(storage, Index(database), upkeep.adoption), upkeep)
+        await server.start((SERVICE, UPKEEP))
         options = [("grpc.max_send_message_length", 68 << 20), ("grpc.max_receive_message_length", 68 << 20)]
         try:
             address = f"127.0.0.1:{server.port}"
             async with grpc.aio.insecure_channel(address, options=options) as channel:
                 with grpc.insecure_channel(address) as streams:
-                    yield ArtifactServer(store, database, channel, streams, signer)
+                    yield ArtifactServer(store, database, channel, streams, signer, upkeep)
         finally:
             await server.drain()
 

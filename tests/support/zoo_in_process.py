@@ -9,14 +9,15 @@ from pathlib import Path
 import grpc
 
 from support.front_door import FrontDoor, front_door
-from zoo.artifact.v1 import artifact_service_pb2_grpc as artifact_rpc
 from zoo_artifact.artifacts import Artifacts
 from zoo_artifact.index import Index
 from zoo_artifact.main import VERSIONS
+from zoo_artifact.main import register as register_artifact
 from zoo_artifact.rules import RULES as ARTIFACT_RULES
 from zoo_artifact.rules import SERVICE as ARTIFACT_SERVICE
-from zoo_artifact.servicer import ArtifactServicer
+from zoo_artifact.rules import UPKEEP, UPKEEP_RULES
 from zoo_artifact.storage import Storage
+from zoo_artifact.upkeep import Upkeep
 from zoo_catalog.artifacts import Artifacts as CatalogArtifacts
 from zoo_catalog.feed import open_feed
 from zoo_catalog.main import MIGRATIONS, register
@@ -66,10 +67,11 @@ async def artifact_and_catalog(
     async with AsyncExitStack() as stack:
         index = await stack.enter_async_context(open_database(f"sqlite:///{folder}/artifact.db"))
         await migrate(index, VERSIONS)
-        artifact_server = build(settings, ARTIFACT_RULES, trusted)
-        servicer = ArtifactServicer(Artifacts(Storage(store), Index(index)))
-        artifact_rpc.add_ArtifactServiceServicer_to_server(servicer, artifact_server.grpc)
-        await artifact_server.start((ARTIFACT_SERVICE,))
+        artifact_server = build(settings, {**ARTIFACT_RULES, **UPKEEP_RULES}, trusted)
+        storage = Storage(store)
+        upkeep = Upkeep(store, storage, index)
+        register_artifact(artifact_server.grpc, Artifacts(storage, Index(index), upkeep.adoption), upkeep)
+        await artifact_server.start((ARTIFACT_SERVICE, UPKEEP))
         stack.push_async_callback(artifact_server.drain)
 
         artifact = f"127.0.0.1:{artifact_server.port}"
@@ -82,7 +84,11 @@ async def artifact_and_catalog(
         await catalog_server.start(CATALOG_SERVICES)
         stack.push_async_callback(catalog_server.drain)
         stack.push_async_callback(feed.close)
-        yield {ARTIFACT_SERVICE: artifact, **dict.fromkeys(CATALOG_SERVICES, f"127.0.0.1:{catalog_server.port}")}
+        yield {
+            ARTIFACT_SERVICE: artifact,
+            UPKEEP: artifact,
+            **dict.fromkeys(CATALOG_SERVICES, f"127.0.0.1:{catalog_server.port}"),
+        }
 
 
 @contextmanager

@@ -10,9 +10,9 @@ from modelzoo.command.terminal import safe
 if TYPE_CHECKING:
     from modelzoo.errors import ZooError
 
-__all__ = ["EXIT_CODES", "UNAVAILABLE", "report"]
+__all__ = ["EXIT_CODES", "FOUND", "UNAVAILABLE", "report"]
 
-UNEXPECTED, USAGE, NOT_FOUND, REFUSED, UNAVAILABLE, INVALID, INTERRUPTED = 1, 2, 3, 4, 5, 6, 130
+UNEXPECTED, USAGE, NOT_FOUND, REFUSED, UNAVAILABLE, INVALID, FOUND, INTERRUPTED = 1, 2, 3, 4, 5, 6, 7, 130
 
 EXIT_CODES = {
     0: "done",
@@ -22,6 +22,7 @@ EXIT_CODES = {
     REFUSED: "key or role missing",
     UNAVAILABLE: "unavailable or busy: try again",
     INVALID: "invalid input, or not possible now",
+    FOUND: "a check found something",
     INTERRUPTED: "interrupted (Ctrl-C)",
 }
 
@@ -67,6 +68,7 @@ _HINTS = {
     "STREAM_INTERRUPTED": "run the command again",
     "QUEUE_FULL": "run the command again in a moment",
     "WORKER_UNAVAILABLE": "`zoo workers` shows who serves",
+    "SWEEPING_OFF": "`zoo sweep --status` says more; `zoo sweep --unfreeze` ends a freeze",
 }
 
 

@@ -24,6 +24,7 @@ from modelzoo.command import (
     models,
     namespaces,
     run,
+    upkeep,
     versions,
     workers,
 )
@@ -83,6 +84,7 @@ def client_app() -> typer.Typer:
         namespaces,
         workers,
         cache,
+        upkeep,
     ):
         module.register(app)
     return app

@@ -11,6 +11,7 @@ from zoo_gateway.routes import Routes, Upstream, load_descriptors
         ("/zoo.catalog.v1.CatalogService/GetModel", Upstream.CATALOG),
         ("/zoo.iam.v1.IamService/CreateKey", Upstream.CATALOG),
         ("/zoo.artifact.v1.ArtifactService/WriteBlobs", Upstream.ARTIFACT),
+        ("/zoo.artifact.v1.UpkeepService/Sweep", Upstream.ARTIFACT),
         ("/zoo.inference.v1.InferenceService/Embed", Upstream.INFERENCE),
         ("/zoo.inference.v1.WorkerService/ListWorkers", Upstream.GATEWAY),
     ],

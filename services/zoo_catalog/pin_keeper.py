@@ -1,0 +1,127 @@
+"""Everything that the catalog holds is pinned in the artifact service, whatever that service has forgotten.
+
+The artifact service asks nobody: an index made anew from its bucket knows no pins, and sweeps nothing until its holders
+say that theirs are there. So the catalog looks for a new index every minute, and pins everything again when there is
+one, and now and then without.
+"""
+
+import asyncio
+import logging
+import random
+import time
+from collections.abc import AsyncGenerator
+from dataclasses import dataclass
+
+from sqlalchemy import select, tuple_
+
+from modelzoo.errors import NotFound, ZooError
+from zoo_catalog.artifacts import Artifacts
+from zoo_catalog.holders import holder_of, purges
+from zoo_catalog.names import namespace_of
+from zoo_catalog.schema import models, versions
+from zoo_store.sql import Database
+
+__all__ = ["PinKeeper"]
+
+LOOK_S = 60.0
+AGAIN_S = 5.0
+PAGE = 500
+PINNING_AT_ONCE = 8
+PINS_PER_S = 200.0
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """A manifest of some version; `model` is the model's name as it was created."""
+
+    model_id: int
+    model: str
+    manifest_digest: str
+
+
+class PinKeeper:
+    """Pins everything again after `interval_s`, or when the artifact service has another index."""
+
+    def __init__(self, database: Database, artifacts: Artifacts, interval_s: float) -> None:
+        self._database = database
+        self._artifacts = artifacts
+        self._interval_s = interval_s
+        self._pinned_in = ""
+        self._pinned_at = 0.0
+
+    async def run(self) -> None:
+        """For ever. What goes wrong is logged and tried again."""
+        while True:
+            wait_s = LOOK_S
+            try:
+                await self.look()
+            except ZooError as error:
+                log.warning("pins are not confirmed: %s", error.message)
+                wait_s = AGAIN_S
+            except Exception:  # the catalog serves on, whatever is wrong with its pins
+                log.exception("pins are not confirmed")
+            await asyncio.sleep(wait_s * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
+
+    async def look(self) -> None:
+        """Pin everything and confirm it, if that is due. Raises DEPENDENCY_UNAVAILABLE; nothing is confirmed then."""
+        index_id = await self._artifacts.index_id()
+        if index_id == self._pinned_in and time.monotonic() < self._pinned_at + self._interval_s:
+            return
+        started, count = time.monotonic(), 0
+        async for page in self._held():
+            for at in range(0, len(page), PINNING_AT_ONCE):
+                some = page[at : at + PINNING_AT_ONCE]
+                await asyncio.gather(*map(self._pin, some))
+                count += len(some)
+                await asyncio.sleep(max(0.0, started + count / PINS_PER_S - time.monotonic()))
+        await self._artifacts.confirm_pins(index_id)
+        self._pinned_in, self._pinned_at = index_id, time.monotonic()
+        log.info("%d manifests are pinned", count)
+
+    async def _pin(self, held: Held) -> None:
+        generation = await self._generation(held)
+        if generation is None:
+            return
+        namespace, holder = namespace_of(held.model), holder_of(held.model, generation)
+        try:
+            await self._artifacts.pin(namespace, held.manifest_digest, holder)
+        except NotFound:
+            log.error("%s: its manifest sha256:%s is lost; push it again", held.model, held.manifest_digest)
+            return
+        # It may have been purged since it was read, and then its pin was ended before it was set again.
+        if await self._generation(held) != generation:
+            await self._artifacts.unpin(namespace, held.manifest_digest, holder)
+
+    async def _held(self) -> AsyncGenerator[list[Held]]:
+        """The manifests of all versions there are, deleted ones that may come back too; each once a model."""
+        row = tuple_(versions.c.model_id, versions.c.manifest_digest)
+        query = (
+            select(versions.c.model_id, models.c.name, versions.c.manifest_digest)
+            .join(models, models.c.id == versions.c.model_id)
+            .where(versions.c.purged.is_(False))
+            .distinct()
+            .order_by(versions.c.model_id, versions.c.manifest_digest)
+            .limit(PAGE)
+        )
+        after = (0, "")
+        while True:
+            async with self._database.read() as connection:
+                page = [Held(*found) for found in await connection.execute(query.where(row > after))]
+            if not page:
+                return
+            yield page
+            after = (page[-1].model_id, page[-1].manifest_digest)
+
+    async def _generation(self, held: Held) -> int | None:
+        """Of the pin that holds the manifest; None where every version of it was purged."""
+        kept = select(versions.c.version).where(
+            versions.c.model_id == held.model_id,
+            versions.c.manifest_digest == held.manifest_digest,
+            versions.c.purged.is_(False),
+        )
+        async with self._database.read() as connection:
+            if await connection.scalar(kept.limit(1)) is None:
+                return None
+            return await purges(connection, held.model_id, held.manifest_digest)
