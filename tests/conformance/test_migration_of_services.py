@@ -18,6 +18,10 @@ import zoo_catalog.main
 import zoo_catalog.schema
 from support.artifact_server import artifact_server
 from support.catalog_service import running_catalog
+from zoo.catalog.v1 import access_service_pb2 as access_pb
+from zoo.catalog.v1 import catalog_service_pb2 as catalog_pb
+from zoo.catalog.v1 import model_pb2
+from zoo.catalog.v1.edge_pb2 import EDGE_KIND_FINE_TUNED, Parent
 from zoo.iam.v1 import iam_service_pb2 as iam_pb
 from zoo_server.principal import Role
 from zoo_store.blobs_memory import MemoryBlobStore
@@ -45,8 +49,12 @@ async def catalog(folder: Path, url: str) -> AsyncIterator[Running]:
                 await zoo.admin.iam.CreateKey(iam_pb.CreateKeyRequest(key={"subject": "app"}))
                 grant = {"namespace": "team", "subject": "app", "role": int(Role.VIEWER)}
                 await zoo.admin.iam.CreateGrant(iam_pb.CreateGrantRequest(grant=grant))
+                gated = model_pb2.Model(name="team/gated", gated=True)
+                await zoo.admin.catalog.CreateModel(catalog_pb.CreateModelRequest(model=gated))
+                await zoo.admin.access.RequestAccess(access_pb.RequestAccessRequest(model="team/gated"))
             digest = zoo.artifact.put("team", {"README.md": b"---\ntags: [small]\n---\nA card."})
-            await zoo.admin.publish("team/bert", digest, request_id="r1")
+            parent = Parent(reference="team/bert@1", kind=EDGE_KIND_FINE_TUNED)
+            await zoo.admin.publish("team/bert", digest, request_id="r1", parents=[parent])
             await zoo.admin.set_alias("team/bert", "prod", {1: 1, 2: 3})
             assert (await zoo.admin.get("team/bert@sha256:" + digest)).version == 2
 
@@ -60,6 +68,8 @@ async def artifact(folder: Path, url: str) -> AsyncIterator[Running]:
         async def use() -> None:
             digest = await server.caller().push({"weights.bin": b"1"})
             assert await server.caller().read(digest, "weights.bin") == b"1"
+            state = server.upkeep.state
+            await state.confirm("service:catalog", (await state.get()).index_id)
 
         yield Running(server.database, use)
 

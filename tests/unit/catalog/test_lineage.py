@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from sqlalchemy import update
+from sqlalchemy import insert, select, update
 
 from modelzoo.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from support.catalog_service import Caller, CatalogService, refused
@@ -86,10 +86,8 @@ async def test_what_two_ways_lead_to_is_told_once(zoo: CatalogService) -> None:
 async def test_a_thousand_versions_are_told_and_that_there_are_more(zoo: CatalogService) -> None:
     await zoo.published("team/bert")
     async with zoo.database.write() as connection:
-        await connection.exec_driver_sql(
-            "WITH RECURSIVE n(i) AS (SELECT 2 UNION ALL SELECT i + 1 FROM n WHERE i < 1100) INSERT INTO versions"
-            " SELECT model_id, i, manifest_digest, state, facts, source, creator, create_time FROM versions, n"
-        )
+        first = (await connection.execute(select(versions))).mappings().one()
+        await connection.execute(insert(versions), [{**first, "version": number} for number in range(2, 1101)])
         await connection.exec_driver_sql(
             "INSERT INTO edges SELECT model_id, version, model_id, 1, 'DERIVED', '', '', '', create_time, 'admin'"
             " FROM versions WHERE version > 1"
