@@ -94,7 +94,8 @@ class Database:
     async def fetch(self, query: Select[Any], values: Mapping[str, object]) -> Sequence[Row[Any]]:
         """The rows of one query with these values for its parameters: several times as fast as by `read`.
 
-        For queries that are built once: an engine may prepare them, and remember them by their identity.
+        For queries that are built once, and do not ask for the time: an engine may prepare them, remember them by their
+        identity, and answer from memory as long as nothing was committed.
         """
         with _translated(self._engine):
             return await self._driver.fetch(query, values)

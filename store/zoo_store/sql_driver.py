@@ -33,7 +33,7 @@ class Driver(Protocol):
         ...
 
     async def fetch(self, query: Select[Any], values: Mapping[str, object]) -> Sequence[Row[Any]]:
-        """The rows of one query that is built once and run often; it cannot write."""
+        """As `Database.fetch`."""
         ...
 
 

@@ -3,6 +3,7 @@
 import asyncio
 import fcntl
 import sqlite3
+from collections import OrderedDict
 from collections.abc import AsyncGenerator, Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager, contextmanager
@@ -29,6 +30,9 @@ __all__ = [
 ]
 
 READERS = 4
+# Of single queries, in memory.
+ANSWERS_MOST = 1024
+ROWS_REMEMBERED = 16
 # How long a transaction waits for its turn.
 WAIT_S = 10.0
 
@@ -47,14 +51,36 @@ class DatabaseInUse(Exception):
 
 
 class Lookups:
-    """Single queries, each in one change of thread; aiosqlite needs one for every step of a transaction."""
+    """Single queries, each in one change of thread; aiosqlite needs one for every step of a transaction.
+
+    Answers are remembered until the next commit: this process is the only one that writes. What is asked again and
+    again, such as what an alias means, then takes no thread and no SQL at all.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._threads = ThreadPoolExecutor(READERS, thread_name_prefix="sqlite-lookup")
+        self._answers: OrderedDict[tuple[object, ...], Sequence[Row[Any]]] = OrderedDict()
+        self._commits = 0
 
     async def fetch(self, query: Select[Any], values: Mapping[str, object]) -> Sequence[Row[Any]]:
-        return await asyncio.get_running_loop().run_in_executor(self._threads, self._fetch, query, values)
+        asked = (query, *values.items())  # queries are equal where they are the same one
+        if (known := self._answers.get(asked)) is not None:
+            self._answers.move_to_end(asked)
+            return known
+        commits = self._commits
+        rows = await asyncio.get_running_loop().run_in_executor(self._threads, self._fetch, query, values)
+        # Whoever commits meanwhile forgets before it says so: an answer of before would outlive that.
+        if commits == self._commits and len(rows) <= ROWS_REMEMBERED:
+            self._answers[asked] = rows
+            if len(self._answers) > ANSWERS_MOST:
+                self._answers.popitem(last=False)
+        return rows
+
+    def forget(self) -> None:
+        """Something was committed, or may have been."""
+        self._commits += 1
+        self._answers.clear()
 
     def _fetch(self, query: Select[Any], values: Mapping[str, object]) -> Sequence[Row[Any]]:
         with self._engine.connect() as connection:
@@ -80,8 +106,11 @@ class SqliteDriver:
 
     @asynccontextmanager
     async def write(self) -> AsyncGenerator[AsyncConnection]:
-        async with self.writer.begin() as connection:
-            yield connection
+        try:
+            async with self.writer.begin() as connection:
+                yield connection
+        finally:
+            self.lookups.forget()
 
     @asynccontextmanager
     async def change_schema(self) -> AsyncGenerator[AsyncConnection]:
@@ -90,6 +119,7 @@ class SqliteDriver:
             dangling = await _dangling_references(connection)
             if dangling:
                 raise Conflict(f"after the migration, rows refer to nothing: {dangling}")
+            self.lookups.forget()
 
     async def fetch(self, query: Select[Any], values: Mapping[str, object]) -> Sequence[Row[Any]]:
         return await self.lookups.fetch(query, values)

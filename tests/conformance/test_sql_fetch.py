@@ -57,6 +57,29 @@ async def test_a_fetch_neither_waits_for_a_writer_nor_sees_what_it_has_not_commi
         assert await asyncio.wait_for(database.fetch(ABOVE, {"least": 0}), 5) == []
 
 
+async def test_a_fetch_that_began_before_a_commit_is_not_the_answer_after_it(database: Database) -> None:
+    for n in range(20):
+        begun = [asyncio.create_task(database.fetch(ABOVE, {"least": -1})) for _ in range(4)]
+        async with database.write() as connection:
+            await connection.execute(insert(numbers).values(n=n))
+        assert len(await database.fetch(ABOVE, {"least": -1})) == n + 1
+        await asyncio.gather(*begun)
+        assert len(await database.fetch(ABOVE, {"least": -1})) == n + 1
+
+
+async def failing_write(database: Database) -> None:
+    async with database.write() as connection:
+        await connection.execute(insert(numbers).values(n=1))
+        raise KeyError
+
+
+async def test_what_a_rolled_back_write_would_have_changed_is_as_before(database: Database) -> None:
+    assert await database.fetch(ABOVE, {"least": -1}) == []
+    with pytest.raises(KeyError):
+        await failing_write(database)
+    assert await database.fetch(ABOVE, {"least": -1}) == []
+
+
 async def test_fetches_at_once_get_the_rows_of_their_own_values(database: Database) -> None:
     async with database.write() as connection:
         await connection.execute(insert(numbers), [{"n": n} for n in range(50)])
