@@ -8,7 +8,7 @@ from typing import Protocol, Self
 
 import grpc
 
-from modelzoo import records, wire
+from modelzoo import history_wire, records, wire
 from modelzoo.attempts import Attempts
 from modelzoo.calls import building, paged, translated
 from modelzoo.errors import Interrupted, ZooError
@@ -78,7 +78,7 @@ class ChangeStream(Iterator[records.Change]):
         if self._at_end:
             self.cursor = response.reached_sequence
             return None
-        change = wire.change(response.change)
+        change = history_wire.change(response.change)
         self.cursor = change.sequence
         return change
 
@@ -131,7 +131,7 @@ class ChangeLog:
 
         def fetch(token: str) -> tuple[Sequence[records.Change], str]:
             page = self._stub.ListChanges(pb.ListChangesRequest(filter=wanted, page_token=token))
-            return [wire.change(change) for change in page.changes], page.next_page_token
+            return [history_wire.change(change) for change in page.changes], page.next_page_token
 
         return paged(fetch)
 

@@ -14,7 +14,8 @@ from modelzoo.cache import NodeCache
 from modelzoo.calls import building, paged, translated
 from modelzoo.change_log import ChangeLog, ChangeStream, change_filter
 from modelzoo.channel import open_channel
-from modelzoo.file_bytes import ZooBytes, local_directory, scanned
+from modelzoo.diff_sides import diff_sides
+from modelzoo.file_bytes import stored
 from modelzoo.following import STALE_MOST_S, Following
 from modelzoo.generation import Message
 from modelzoo.inference import Inference
@@ -28,10 +29,9 @@ from modelzoo.reference import Alias, parse
 from modelzoo.tensor_array import Library
 from modelzoo.tensor_reading import read_tensors, tensor_infos
 from modelzoo.tensor_slice import Index
-from modelzoo.tree import read_tree
 from modelzoo.upkeep import Upkeep
 from modelzoo.upload import Base
-from modelzoo.version_diff import Diff, compare
+from modelzoo.version_diff import Diff
 from zoo.catalog.v1 import catalog_service_pb2 as pb
 from zoo.catalog.v1 import catalog_service_pb2_grpc as rpc
 from zoo.catalog.v1 import model_pb2
@@ -323,7 +323,7 @@ class Client(Inference):
 
         Shards are one namespace; `modelzoo.tensor_index` says how names are told apart. Headers are kept in the cache.
         """
-        return tensor_infos(self._files_of(ref))
+        return tensor_infos(stored(self._channel, self.version(ref)))
 
     def tensors(
         self,
@@ -340,7 +340,7 @@ class Client(Inference):
         Whole blobs are verified here, parts of a blob by the service alone (`modelzoo.file_bytes`).
         TENSOR_NOT_FOUND, TENSOR_INDEX_INVALID; TENSOR_DTYPE_UNSUPPORTED where the library has no such numbers.
         """
-        return read_tensors(self._files_of(ref), pattern, index, into)
+        return read_tensors(stored(self._channel, self.version(ref)), pattern, index, into)
 
     def diff(
         self,
@@ -350,29 +350,13 @@ class Client(Inference):
         norms: bool | None = None,
         progress: Progress | None = None,
     ) -> Diff:
-        """What changed from `a` to `b`: settings, files, tensors, and how much; what both have is not fetched.
+        """What changed from `a` to `b`: settings, files, tensors, and how much, metrics; what both have is not fetched.
 
         Each is a reference, or a local directory: a path object, or text that begins with `.`, `/` or `~`. `norms` are
         computed if True, not if False, and by default as long as they take little reading
         (`modelzoo.version_diff.compare`).
         """
-        directories = [local_directory(side) for side in (a, b)]
-        trees = [None if directory is None else read_tree(directory) for directory in directories]
-        scanned_bytes = sum(tree.size_bytes for tree in trees if tree)
-        if progress is not None:
-            progress.start(scanned_bytes)
-        before, after = (
-            self._files_of(str(side)) if tree is None else scanned(tree, config.cache_config().root, progress)
-            for side, tree in zip((a, b), trees, strict=True)
-        )
-        return compare(before, after, (str(a), str(b)), norms=norms, progress=progress, scanned_bytes=scanned_bytes)
-
-    def _files_of(self, ref: str) -> ZooBytes:
-        version = self.version(ref)
-        namespace, digest = parse(version.model).namespace, version.manifest_digest
-        settings = config.cache_config()
-        cache = NodeCache(settings.root, settings.budget_bytes)
-        return ZooBytes(self._channel, cache, namespace, digest, get_manifest(self._channel, namespace, digest))
+        return diff_sides(self, self._channel, (a, b), norms=norms, progress=progress)
 
     # The zoo itself
 

@@ -15,6 +15,7 @@ from typing import Protocol
 import grpc
 from blake3 import blake3
 
+from modelzoo import config
 from modelzoo.attempts import Attempts
 from modelzoo.cache import NodeCache
 from modelzoo.calls import translated
@@ -23,13 +24,16 @@ from modelzoo.errors import DataLoss, Interrupted, InvalidArgument, ZooError
 from modelzoo.header_cache import HeaderCache
 from modelzoo.manifest import Blob, File, Manifest
 from modelzoo.progress import Progress
+from modelzoo.pull import get_manifest
+from modelzoo.records import Version
+from modelzoo.reference import parse
 from modelzoo.safetensors_header import Header
 from modelzoo.tensor_index import overlapping
 from modelzoo.tree import Tree
 from zoo.artifact.v1 import artifact_service_pb2 as pb
 from zoo.artifact.v1 import artifact_service_pb2_grpc as rpc
 
-__all__ = ["FileBytes", "LocalBytes", "ZooBytes", "local_directory", "scanned"]
+__all__ = ["FileBytes", "LocalBytes", "ZooBytes", "local_directory", "scanned", "stored"]
 
 SMALL_BLOB_BYTES = 256 * 1024  # fetched whole whatever is asked for: the call costs more than the bytes
 SMALL_BLOBS_KEPT = 64  # in memory, as many small tensors of one blob are asked for one by one
@@ -199,3 +203,11 @@ def _read_local(path: Path, offset: int, length: int) -> bytearray:
 
 def _unreadable(file: File, why: str) -> InvalidArgument:
     return InvalidArgument("LOCAL_PATH_INVALID", f"{file.path!a} cannot be read: {why}.")
+
+
+def stored(channel: grpc.Channel, version: Version) -> ZooBytes:
+    """The version's files, through the node cache where they lie there. Raises what GetManifest raises."""
+    namespace, digest = parse(version.model).namespace, version.manifest_digest
+    settings = config.cache_config()
+    cache = NodeCache(settings.root, settings.budget_bytes)
+    return ZooBytes(channel, cache, namespace, digest, get_manifest(channel, namespace, digest))

@@ -4,7 +4,7 @@ from typing import Literal
 
 import grpc
 
-from modelzoo import records, wire
+from modelzoo import history_wire, records
 from modelzoo.calls import building, translated
 from modelzoo.reference import parse
 from zoo.catalog.v1 import edge_pb2
@@ -35,7 +35,7 @@ class Lineages:
         with building():
             request = pb.GetLineageRequest(reference=str(parse(ref)), direction=_DIRECTIONS[direction], depth=depth)
         with translated():
-            return wire.lineage(self._stub.GetLineage(request))
+            return history_wire.lineage(self._stub.GetLineage(request))
 
     def create_edge(self, child: str, parent: records.Parent) -> records.Edge:
         """Say that the child was made from the parent; saying it again changes nothing. LINEAGE_CYCLE where the parent
@@ -44,19 +44,19 @@ class Lineages:
             edge = edge_pb2.Edge(
                 child=str(parse(child)),
                 parent=str(parse(parent.reference)),
-                kind=wire.edge_kind_to_pb(parent.kind),
+                kind=history_wire.edge_kind_to_pb(parent.kind),
                 job=parent.job,
                 dataset=parent.dataset,
                 code=parent.code,
             )
         with translated():
-            return wire.edge(self._stub.CreateEdge(pb.CreateEdgeRequest(edge=edge)).edge)
+            return history_wire.edge(self._stub.CreateEdge(pb.CreateEdgeRequest(edge=edge)).edge)
 
     def delete_edge(self, child: str, parent: str, kind: str) -> None:
         """Take back that the child was made from the parent in this way."""
         with building():
             request = pb.DeleteEdgeRequest(
-                child=str(parse(child)), parent=str(parse(parent)), kind=wire.edge_kind_to_pb(kind)
+                child=str(parse(child)), parent=str(parse(parent)), kind=history_wire.edge_kind_to_pb(kind)
             )
         with translated():
             self._stub.DeleteEdge(request)

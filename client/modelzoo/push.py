@@ -9,7 +9,7 @@ from pathlib import Path
 
 import grpc
 
-from modelzoo import records, wire
+from modelzoo import history_wire, records, wire
 from modelzoo.calls import building, translated
 from modelzoo.datasets import read_dataset
 from modelzoo.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
@@ -57,14 +57,14 @@ def push(
         )
     wanted = None if alias is None else Alias(alias)  # refused before anything is sent
     with building():  # this, too
-        said = [wire.parent_to_pb(parent) for parent in parents]
+        said = [history_wire.parent_to_pb(parent) for parent in parents]
     started = time.monotonic()
     tree = read_tree(directory)
     _refuse_pickles(tree)
     if format == DATASET:
         _check_dataset(tree)
     catalog, lineages = rpc.CatalogServiceStub(channel), Lineages(channel)
-    _ensure_model(catalog, model, create_namespace)
+    _ensure_model(catalog, model, create_namespace, is_dataset=format == DATASET)
     latest = _latest(catalog, model)
     known = [Base(model.namespace, latest.manifest_digest)] if latest else []
     uploaded = upload(
@@ -136,7 +136,9 @@ def what_lacks(tree: Tree) -> str | None:
     return "there is no config.json beside the safetensors" if has_weights else "there are no weights"
 
 
-def _ensure_model(catalog: rpc.CatalogServiceStub, model: Reference, create_namespace: bool) -> None:
+def _ensure_model(
+    catalog: rpc.CatalogServiceStub, model: Reference, create_namespace: bool, *, is_dataset: bool
+) -> None:
     with suppress(NotFound), translated():
         catalog.GetModel(pb.GetModelRequest(name=model.model))
         return
@@ -144,8 +146,10 @@ def _ensure_model(catalog: rpc.CatalogServiceStub, model: Reference, create_name
         with suppress(AlreadyExists), translated():
             namespace = model_pb2.Namespace(name=model.namespace)
             catalog.CreateNamespace(pb.CreateNamespaceRequest(namespace=namespace))
+    kind = model_pb2.MODEL_KIND_DATASET if is_dataset else model_pb2.MODEL_KIND_MODEL
     with suppress(AlreadyExists), translated():
-        catalog.CreateModel(pb.CreateModelRequest(model=model_pb2.Model(name=model.model), request_id=uuid.uuid4().hex))
+        made = model_pb2.Model(name=model.model, kind=kind)
+        catalog.CreateModel(pb.CreateModelRequest(model=made, request_id=uuid.uuid4().hex))
 
 
 def _latest(catalog: rpc.CatalogServiceStub, model: Reference) -> records.Version | None:

@@ -9,7 +9,7 @@ time, so memory holds a few pieces, whatever the tensors' size.
 import importlib.util
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, cast
 
@@ -17,13 +17,13 @@ from modelzoo.cut import TENSOR_BYTES_MIN
 from modelzoo.file_bytes import FileBytes
 from modelzoo.manifest import BLOB_BYTES_MAX, TENSOR_CUT, Manifest
 from modelzoo.progress import Progress, Silence
-from modelzoo.records import TensorInfo
+from modelzoo.records import Metric, TensorInfo
 from modelzoo.safetensors_header import DTYPE_BITS
 from modelzoo.tensor_array import as_numbers, library
 from modelzoo.tensor_index import overlapping
 from modelzoo.tensor_reading import tensor_infos
 
-__all__ = ["ConfigChange", "Diff", "FileChange", "Side", "TensorChange", "compare"]
+__all__ = ["ConfigChange", "Diff", "FileChange", "MetricChange", "Side", "TensorChange", "compare", "metric_changes"]
 
 CONFIG = "config.json"
 CONFIG_BYTES_MAX = 16 * 1024 * 1024
@@ -69,6 +69,17 @@ class TensorChange:
 
 
 @dataclass(frozen=True, slots=True)
+class MetricChange:
+    """What was measured with a split ('': all) of a dataset; None on the side that has no such metric."""
+
+    dataset: str
+    split: str
+    name: str
+    before: float | None
+    after: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class Side:
     """What was compared: a reference or a directory, and its size."""
 
@@ -92,10 +103,11 @@ class Diff:
     tensors_same: int
     norms_left_out: int
     bytes_received: int
+    metrics: tuple[MetricChange, ...] = ()
 
     @property
     def is_same(self) -> bool:
-        """Whether both have the same files with the same content."""
+        """Whether both have the same files with the same content, whatever was measured."""
         return not (self.config or self.files or self.tensors)
 
 
@@ -129,6 +141,16 @@ def compare(
         tensors_same=same,
         norms_left_out=comparison.left_out,
         bytes_received=a.bytes_received + b.bytes_received,
+    )
+
+
+def metric_changes(a: Iterable[Metric], b: Iterable[Metric]) -> tuple[MetricChange, ...]:
+    """The metrics that differ, by dataset, split and name."""
+    before, after = ({(each.dataset, each.split, each.name): each.value for each in side} for side in (a, b))
+    return tuple(
+        MetricChange(*key, before.get(key), after.get(key))
+        for key in sorted(before.keys() | after.keys())
+        if before.get(key) != after.get(key)
     )
 
 

@@ -1,12 +1,9 @@
 """Records from protobuf messages: the only place of the client that knows both."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from datetime import UTC, datetime
-from typing import Any
 
 from google.protobuf.duration_pb2 import Duration
-from google.protobuf.json_format import MessageToDict
-from google.protobuf.struct_pb2 import Struct
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from modelzoo import records
@@ -14,9 +11,6 @@ from modelzoo.datasets.facts import DatasetFacts, Feature, Split
 from zoo.catalog.v1 import (
     access_request_pb2,
     catalog_service_pb2,
-    change_pb2,
-    edge_pb2,
-    lineage_service_pb2,
     model_pb2,
 )
 from zoo.iam.v1 import iam_service_pb2, key_pb2
@@ -25,24 +19,20 @@ from zoo.inference.v1 import classification_pb2, generation_pb2, inference_servi
 __all__ = [
     "access_request",
     "alias",
-    "change",
     "classification",
     "classifications",
     "detections",
-    "edge",
-    "edge_kind_to_pb",
     "finish",
     "grant",
     "key",
-    "lineage",
     "model",
     "model_counts",
     "namespace",
     "new_key",
-    "parent_to_pb",
     "principal",
     "role_to_pb",
     "serving_to_pb",
+    "time",
     "to_timestamp",
     "transcription",
     "version",
@@ -54,7 +44,7 @@ def namespace(pb: model_pb2.Namespace, used_bytes: int | None = None) -> records
     return records.Namespace(
         name=pb.name,
         description=pb.description,
-        create_time=_time(pb.create_time),
+        create_time=time(pb.create_time),
         policy=records.Policy(
             allow_opaque=pb.policy.allow_opaque,
             required_signers=tuple(pb.policy.required_signers),
@@ -63,7 +53,7 @@ def namespace(pb: model_pb2.Namespace, used_bytes: int | None = None) -> records
         ),
         quota_bytes=pb.quota_bytes or None,
         used_bytes=used_bytes,
-        update_time=_time(pb.update_time),
+        update_time=time(pb.update_time),
         etag=pb.etag,
     )
 
@@ -77,8 +67,8 @@ def model(pb: model_pb2.Model) -> records.Model:
         tags=tuple(pb.tags),
         card=pb.card,
         latest_version=pb.latest_version or None,
-        create_time=_time(pb.create_time),
-        update_time=_time(pb.update_time),
+        create_time=time(pb.create_time),
+        update_time=time(pb.update_time),
         etag=pb.etag,
         architecture=pb.architecture,
         parameters=pb.parameters or None,
@@ -86,8 +76,8 @@ def model(pb: model_pb2.Model) -> records.Model:
         owner=pb.owner,
         gated=pb.gated,
         kind=model_pb2.ModelKind.Name(pb.kind).removeprefix("MODEL_KIND_"),
-        delete_time=_time(pb.delete_time),
-        purge_time=_time(pb.purge_time),
+        delete_time=time(pb.delete_time),
+        purge_time=time(pb.purge_time),
     )
 
 
@@ -114,20 +104,20 @@ def version(pb: model_pb2.Version) -> records.Version:
         facts=_facts(pb.facts),
         source=pb.source,
         creator=pb.creator,
-        create_time=_time(pb.create_time),
+        create_time=time(pb.create_time),
         state_reason=pb.state_reason,
         labels=dict(pb.labels),
         metrics=tuple(map(_metric, pb.metrics)),
         gated=pb.gated,
         etag=pb.etag,
-        update_time=_time(pb.update_time),
-        delete_time=_time(pb.delete_time),
-        purge_time=_time(pb.purge_time),
+        update_time=time(pb.update_time),
+        delete_time=time(pb.delete_time),
+        purge_time=time(pb.purge_time),
     )
 
 
 def _metric(pb: model_pb2.Metric) -> records.Metric:
-    return records.Metric(pb.dataset, pb.split, pb.name, pb.value, _time(pb.update_time))
+    return records.Metric(pb.dataset, pb.split, pb.name, pb.value, time(pb.update_time))
 
 
 def _facts(pb: model_pb2.Facts) -> records.Facts:
@@ -169,7 +159,7 @@ def _dataset(pb: model_pb2.DatasetFacts) -> DatasetFacts:
 def alias(pb: model_pb2.Alias) -> records.Alias:
     targets = tuple(records.AliasTarget(target.version, target.weight) for target in pb.targets)
     serving = _serving(pb.serving) if pb.HasField("serving") else None
-    return records.Alias(pb.model, pb.alias, targets, _time(pb.update_time), pb.etag, serving)
+    return records.Alias(pb.model, pb.alias, targets, time(pb.update_time), pb.etag, serving)
 
 
 def _serving(pb: model_pb2.ServingSettings) -> records.Serving:
@@ -197,103 +187,10 @@ def access_request(pb: access_request_pb2.AccessRequest) -> records.AccessReques
         state=access_request_pb2.AccessState.Name(pb.state).removeprefix("ACCESS_STATE_"),
         decider=pb.decider,
         decision_reason=pb.decision_reason,
-        create_time=_time(pb.create_time),
-        update_time=_time(pb.update_time),
+        create_time=time(pb.create_time),
+        update_time=time(pb.update_time),
         etag=pb.etag,
     )
-
-
-def change(pb: change_pb2.Change) -> records.Change:
-    return records.Change(
-        sequence=pb.sequence,
-        time=_time(pb.time),
-        actor=pb.actor,
-        action=pb.action,
-        resource=pb.resource,
-        before=_state(pb.before) if pb.HasField("before") else None,
-        after=_state(pb.after) if pb.HasField("after") else None,
-    )
-
-
-def _state(pb: Struct) -> Mapping[str, Any]:
-    state: dict[str, Any] = _whole(MessageToDict(pb))
-    return state
-
-
-def _whole(value: Any) -> Any:
-    """Numbers that are whole as int: a Struct knows floats alone."""
-    match value:
-        case dict():
-            return {name: _whole(item) for name, item in value.items()}  # pyright: ignore[reportUnknownVariableType]
-        case list():
-            return [_whole(item) for item in value]  # pyright: ignore[reportUnknownVariableType]
-        case float() if value.is_integer():
-            return int(value)
-        case _:
-            return value
-
-
-def edge(pb: edge_pb2.Edge) -> records.Edge:
-    return records.Edge(
-        child=pb.child,
-        parent=pb.parent,
-        kind=_edge_kind(pb.kind),
-        job=pb.job,
-        dataset=pb.dataset,
-        code=pb.code,
-        create_time=_time(pb.create_time),
-        actor=pb.actor,
-    )
-
-
-def lineage(pb: lineage_service_pb2.GetLineageResponse) -> records.Lineage:
-    nodes = tuple(
-        records.LineageNode(
-            reference=node.reference,
-            state="" if node.hidden else model_pb2.VersionState.Name(node.state).removeprefix("VERSION_STATE_"),
-            task=node.task,
-            create_time=_time(node.create_time),
-            hidden=node.hidden,
-        )
-        for node in pb.nodes
-    )
-    edges = tuple(
-        records.LineageEdge(
-            child=each.child,
-            parent=each.parent,
-            kind=_edge_kind(each.kind),
-            job=each.job,
-            dataset=each.dataset,
-            code=each.code,
-            create_time=_time(each.create_time),
-            actor=each.actor,
-        )
-        for each in pb.edges
-    )
-    return records.Lineage(nodes, edges, pb.truncated)
-
-
-def parent_to_pb(parent: records.Parent) -> edge_pb2.Parent:
-    return edge_pb2.Parent(
-        reference=parent.reference,
-        kind=edge_kind_to_pb(parent.kind),
-        job=parent.job,
-        dataset=parent.dataset,
-        code=parent.code,
-    )
-
-
-def edge_kind_to_pb(kind: str) -> "edge_pb2.EdgeKind.ValueType":
-    """The kind of that name, in any case, with `-` or `_`; ValueError, naming them all, if there is none."""
-    kinds = {name.removeprefix("EDGE_KIND_"): number for name, number in edge_pb2.EdgeKind.items() if number}
-    name = kind.upper().replace("-", "_")
-    if name not in kinds:
-        raise ValueError(f"{kind!r} is not one of {', '.join(kinds)}")
-    return kinds[name]
-
-
-def _edge_kind(kind: "edge_pb2.EdgeKind.ValueType") -> str:
-    return edge_pb2.EdgeKind.Name(kind).removeprefix("EDGE_KIND_")
 
 
 def finish(pb: generation_pb2.Finish) -> records.Finish:
@@ -345,9 +242,9 @@ def key(pb: key_pb2.Key) -> records.Key:
         name=pb.name,
         subject=pb.subject,
         description=pb.description,
-        create_time=_time(pb.create_time),
-        expire_time=_time(pb.expire_time),
-        revoke_time=_time(pb.revoke_time),
+        create_time=time(pb.create_time),
+        expire_time=time(pb.expire_time),
+        revoke_time=time(pb.revoke_time),
     )
 
 
@@ -356,7 +253,7 @@ def new_key(pb: iam_service_pb2.CreateKeyResponse) -> records.NewKey:
 
 
 def grant(pb: key_pb2.Grant) -> records.Grant:
-    return records.Grant(pb.subject, pb.namespace, _role(pb.role), _time(pb.create_time))
+    return records.Grant(pb.subject, pb.namespace, _role(pb.role), time(pb.create_time))
 
 
 def principal(pb: iam_service_pb2.GetPrincipalResponse) -> records.Principal:
@@ -367,7 +264,7 @@ def worker(pb: worker_service_pb2.Worker) -> records.Worker:
     return records.Worker(
         name=pb.name,
         resource_class=pb.resource_class,
-        start_time=_time(pb.start_time),
+        start_time=time(pb.start_time),
         running=pb.running,
         queued=pb.queued,
         capacity=pb.capacity,
@@ -410,7 +307,7 @@ def _computed(pb: classification_pb2.Computed) -> records.Computed:
     return records.Computed(pb.reference, pb.manifest_digest, _seconds(pb.queue), _seconds(pb.compute))
 
 
-def _time(stamp: Timestamp) -> datetime | None:
+def time(stamp: Timestamp) -> datetime | None:
     return stamp.ToDatetime(UTC) if stamp.seconds or stamp.nanos else None
 
 

@@ -12,7 +12,7 @@ from sqlalchemy import ColumnElement, and_, func, not_, or_
 from modelzoo.errors import InvalidArgument
 from zoo_server.filter import Condition, Conjunction, Disjunction, Filter, Negation, filter_invalid
 
-__all__ = ["Fields", "HasField", "NumberField", "TextField", "TimeField", "condition_of"]
+__all__ = ["Fields", "FlagField", "HasField", "NumberField", "TextField", "TimeField", "condition_of"]
 
 _COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {"=": eq, "!=": ne, "<": lt, "<=": le, ">": gt, ">=": ge}
 _EQUALITY = ("=", "!=")
@@ -104,6 +104,19 @@ class TimeField:
         if value is None or value.tzinfo is None:
             raise _wrong_value(asked, "is no time", "write 2026-01-31, or 2026-01-31T12:00:00Z with its zone")
         return _COMPARISONS[asked.operator](self.column, value)
+
+
+@dataclass(frozen=True, slots=True)
+class FlagField:
+    """true or false."""
+
+    column: ColumnElement[bool]
+
+    def condition(self, asked: Condition) -> ColumnElement[bool]:
+        _check_operator(asked, *_EQUALITY)
+        if asked.value not in ("true", "false"):
+            raise _wrong_value(asked, "is neither true nor false", "write one of them")
+        return self.column if (asked.value == "true") == (asked.operator == "=") else not_(self.column)
 
 
 @dataclass(frozen=True, slots=True)

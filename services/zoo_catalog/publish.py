@@ -11,6 +11,8 @@ from typing import Any
 from sqlalchemy import Row, insert, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from modelzoo.errors import FailedPrecondition
+from modelzoo.manifest import Manifest
 from zoo_catalog import changes
 from zoo_catalog.artifacts import Artifacts
 from zoo_catalog.card import Card
@@ -18,7 +20,7 @@ from zoo_catalog.edges import Parent, record_parents
 from zoo_catalog.facts import Facts, read_facts
 from zoo_catalog.holders import holder_of, purges
 from zoo_catalog.metrics import Metric, metric_to_json
-from zoo_catalog.models import model_row
+from zoo_catalog.models import ModelKind, model_row
 from zoo_catalog.names import namespace_of, parse_model
 from zoo_catalog.quota import check_room
 from zoo_catalog.requests import Request
@@ -29,6 +31,8 @@ from zoo_catalog.versions import Version, VersionState, get_version, version_row
 from zoo_store.sql import Database
 
 __all__ = ["Publisher"]
+
+DATASET_FORMAT = "dataset"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +62,8 @@ class Publisher:
         """Make the next version, and its edges to what it was made from, which the caller may see; with a request_id
         that made one before, return that.
 
-        Raises REFERENCE_INVALID, MODEL_NOT_FOUND, REQUEST_ID_REUSED, QUOTA_EXCEEDED, VERSION_NOT_FOUND and
-        ALIAS_NOT_FOUND for parents, EDGE_EXISTS where they contradict each other, and what `Artifacts` raises.
+        Raises REFERENCE_INVALID, MODEL_NOT_FOUND, KIND_MISMATCH, REQUEST_ID_REUSED, QUOTA_EXCEEDED, VERSION_NOT_FOUND
+        and ALIAS_NOT_FOUND for parents, EDGE_EXISTS where they contradict each other, and what `Artifacts` raises.
         """
         name = parse_model(model)
         arguments = {"model": name.casefold(), "manifest_digest": manifest_digest, "source": source}
@@ -74,6 +78,7 @@ class Publisher:
             fixed = [await _fixed(connection, parent) for parent in parents]
         namespace = namespace_of(row.name)
         manifest = await self._artifacts.manifest(namespace, manifest_digest)
+        _check_kind(row, manifest)
         async with self._database.read() as connection:
             # Before anything is pinned: what is refused must not be kept.
             await check_room(connection, row.namespace_key, manifest_digest, manifest.size_bytes)
@@ -99,6 +104,17 @@ class Publisher:
             generation = await purges(connection, model.id, manifest_digest)
         await self._artifacts.pin(namespace_of(model.name), manifest_digest, holder_of(model.name, generation))
         return generation
+
+
+def _check_kind(model: Row[Any], manifest: Manifest) -> None:
+    is_dataset = manifest.format == DATASET_FORMAT
+    if is_dataset != (model.kind == ModelKind.DATASET.value):
+        advice = "publish them under the name of a dataset" if is_dataset else "publish with the format `dataset`"
+        raise FailedPrecondition(
+            "KIND_MISMATCH",
+            f"'{model.name}' is a {model.kind.lower()}, and these files have the format {manifest.format}: {advice}",
+            metadata={"kind": model.kind.lower()},
+        )
 
 
 async def _record(connection: AsyncConnection, name: str, publication: _Publication, actor: str) -> Version:

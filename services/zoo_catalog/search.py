@@ -12,7 +12,7 @@ from typing import Any, cast
 from sqlalchemy import BigInteger, ColumnElement, Select, and_, case, func, literal, or_, select, type_coerce
 
 from modelzoo.errors import InvalidArgument
-from zoo_catalog.conditions import Fields, HasField, NumberField, TextField, TimeField, condition_of
+from zoo_catalog.conditions import Fields, FlagField, HasField, NumberField, TextField, TimeField, condition_of
 from zoo_catalog.models import Model, model_from_row
 from zoo_catalog.namespaces import seen_by
 from zoo_catalog.schema import model_tags, model_text, models, namespaces
@@ -48,6 +48,9 @@ def _has_tag(tag: str) -> ColumnElement[bool]:
 _FIELDS: Fields = {
     "name": TextField(models.c.key, folded=True),
     "namespace": TextField(models.c.namespace_key, folded=True),
+    "kind": TextField(func.lower(models.c.kind), folded=True),
+    "owner": TextField(models.c.owner),
+    "gated": FlagField(models.c.gated),
     "description": TextField(models.c.description),
     "card": TextField(models.c.card),
     "task": TextField(models.c.task),

@@ -11,7 +11,7 @@ from modelzoo.command.terminal import answer, line, note, print_table, shortened
 
 if TYPE_CHECKING:
     from modelzoo.records import TensorInfo
-    from modelzoo.version_diff import Diff, Kind, TensorChange
+    from modelzoo.version_diff import Diff, Kind, MetricChange, TensorChange
 
 __all__ = ["register"]
 
@@ -38,8 +38,8 @@ def diff(
     ] = None,
     exit_code: Annotated[bool, typer.Option("--exit-code", help="End with 1 if they differ, as diff does.")] = False,
 ) -> None:
-    """Show what changed between two versions, of one model or of two: settings of config.json, files, tensors and the
-    relative norm of their change, ||a-b||/||a||. What both share is not fetched."""
+    """Show what changed between two versions, of one model or of two: settings of config.json, files, metrics, tensors
+    and the relative norm of their change, ||a-b||/||a||. What both share is not fetched."""
     with open_client() as client, progress_bar(f"comparing {a} and {b}") as progress:
         found = client.diff(a, b, norms=norms, progress=progress)
     answer(found, lambda: _print(found))
@@ -50,6 +50,10 @@ def diff(
 def _print(found: "Diff") -> None:
     line(f"a: {found.a.name}  {size_text(found.a.size_bytes)} in {found.a.file_count} files")
     line(f"b: {found.b.name}  {size_text(found.b.size_bytes)} in {found.b.file_count} files")
+    if found.metrics:
+        line()
+        rows = [(_measured(e), _number(e.before), _number(e.after)) for e in found.metrics]
+        print_table(("METRIC", "A", "B"), rows)
     if found.is_same:
         line("the same files with the same content")
         return
@@ -68,6 +72,14 @@ def _print(found: "Diff") -> None:
     line(f"{len(found.tensors)} tensors differ, {found.tensors_same} are the same")
     if found.norms_left_out:
         note(f"norms of {found.norms_left_out} tensors were not computed, to read less: --norms does")
+
+
+def _measured(metric: "MetricChange") -> str:
+    return f"{metric.name} of {metric.dataset}{f' ({metric.split})' if metric.split else ''}"
+
+
+def _number(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4g}"
 
 
 def _tensor(change: "TensorChange") -> tuple[str, str, str, str, str]:

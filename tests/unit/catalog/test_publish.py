@@ -4,9 +4,18 @@ import asyncio
 import json
 import struct
 
+import pytest
 from sqlalchemy import func, select
 
-from modelzoo.errors import AlreadyExists, DataLoss, InvalidArgument, NotFound, PermissionDenied, Unavailable
+from modelzoo.errors import (
+    AlreadyExists,
+    DataLoss,
+    FailedPrecondition,
+    InvalidArgument,
+    NotFound,
+    PermissionDenied,
+    Unavailable,
+)
 from support.catalog_service import CatalogService, refused
 from zoo.catalog.v1 import catalog_service_pb2 as pb
 from zoo.catalog.v1 import model_pb2
@@ -206,9 +215,23 @@ async def test_damaged_bytes_are_not_published(zoo: CatalogService) -> None:
     assert await count(zoo, versions) == 0
 
 
+async def reviews(zoo: CatalogService) -> None:
+    dataset = model_pb2.Model(name="team/reviews", kind=model_pb2.MODEL_KIND_DATASET)
+    await zoo.admin.catalog.CreateModel(pb.CreateModelRequest(model=dataset))
+
+
+@pytest.mark.parametrize(("model", "format"), [("team/reviews", "transformers"), ("team/bert", "dataset")])
+async def test_a_name_is_of_models_or_of_datasets(zoo: CatalogService, model: str, format: str) -> None:
+    await zoo.published("team/bert")
+    await reviews(zoo)
+    digest = zoo.artifact.put("team", {"train.jsonl": b'{"a": 1}'}, format=format)
+    with refused(FailedPrecondition, "KIND_MISMATCH"):
+        await zoo.admin.publish(model, digest)
+
+
 async def test_of_a_dataset_splits_columns_and_rows_are_read(zoo: CatalogService) -> None:
     await zoo.namespace("team")
-    await zoo.admin.model("team/reviews")
+    await reviews(zoo)
     files = {"train.jsonl": b'{"text": "a", "label": "x"}\n' * 3, "test.jsonl": b'{"text": "b", "label": "y"}\n'}
     published = await zoo.admin.publish("team/reviews", zoo.artifact.put("team", files, format="dataset"))
     dataset = (await zoo.admin.get("team/reviews")).facts.dataset
@@ -222,7 +245,7 @@ async def test_of_a_dataset_splits_columns_and_rows_are_read(zoo: CatalogService
 
 async def test_a_dataset_that_cannot_be_read_is_no_version(zoo: CatalogService) -> None:
     await zoo.namespace("team")
-    await zoo.admin.model("team/reviews")
+    await reviews(zoo)
     digest = zoo.artifact.put("team", {"train.jsonl": b"{}\nx\n"}, format="dataset")
     with refused(InvalidArgument, "DATASET_INVALID") as refusal:
         await zoo.admin.publish("team/reviews", digest)

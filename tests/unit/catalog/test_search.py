@@ -84,6 +84,9 @@ BERT, GPT2, RESNET, YOLOS = "Bert-small", "gpt2", "resnet18", "yolos_tiny"
             [BERT, GPT2, RESNET, YOLOS],
         ),
         ("update_time < 2026-01-01", []),
+        ("kind = dataset", []),
+        ("kind = Model owner = admin gated = false size_bytes < 9000", [BERT, GPT2, RESNET]),
+        ("gated = true OR gated != false", []),
     ],
 )
 async def test_filters_select(models: CatalogService, filter: str, names: list[str]) -> None:
@@ -100,6 +103,7 @@ async def test_filters_select(models: CatalogService, filter: str, names: list[s
         ("parameters > 1e30", 14, "no whole number"),
         ("parameters:1", 1, "use one of ="),
         ("tags = chat", 1, "use one of :"),
+        ("gated = yes", 9, "neither true nor false"),
         ("update_time > yesterday", 15, "2026-01-31"),
         ("update_time > 2026-01-01T00:00:00", 15, "zone"),
         ("task =", 7, "ends too early"),

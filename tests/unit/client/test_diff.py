@@ -178,3 +178,16 @@ def test_show_tensors_lists_those_that_match(versions: Client, zoo: Zoo):
     assert [info["name"] for info in told] == sorted(TENSORS)
     assert zoo("show", "team/m@1", "--tensors", "nothing*").exit_code == 3
     assert zoo("show", "team/m@1", "norm.*").exit_code == 2
+
+
+def test_metrics_that_differ_are_told(versions: Client):
+    versions.manage.set_metrics("team/m@1", "glue", {"accuracy": 0.5, "loss": 1.0})
+    versions.manage.set_metrics("team/m@2", "glue", {"accuracy": 0.75, "loss": 1.0}, split="test")
+    versions.manage.set_metrics("team/m@2", "glue", {"accuracy": 0.75})
+    diff = versions.diff("team/m@1", "team/m@2")
+    assert [(change.split, change.name, change.before, change.after) for change in diff.metrics] == [
+        ("", "accuracy", 0.5, 0.75),
+        ("", "loss", 1.0, None),
+        ("test", "accuracy", None, 0.75),
+        ("test", "loss", None, 1.0),
+    ]

@@ -1,0 +1,82 @@
+"""What the client answers of the past: the zoo's log of changes, and what versions were made from."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+__all__ = ["Change", "Edge", "Lineage", "LineageEdge", "LineageNode", "Parent"]
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """A row of the zoo's log. `before` and `after` are what the resource said; None: it did not exist, or does no
+    longer."""
+
+    sequence: int
+    time: datetime | None
+    actor: str
+    action: str
+    resource: str
+    before: Mapping[str, Any] | None
+    after: Mapping[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Parent:
+    """What a version is made from. `kind` is FINE_TUNED, ADAPTER, MERGED, QUANTISED or DERIVED, in any case and with
+    `-` or `_`; the rest is '' where nothing is said."""
+
+    reference: str
+    kind: str = "DERIVED"
+    job: str = ""
+    dataset: str = ""
+    code: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """`child` was made from `parent`, both `namespace/name@version`."""
+
+    child: str
+    parent: str
+    kind: str
+    job: str
+    dataset: str
+    code: str
+    create_time: datetime | None
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class LineageNode:
+    """A version; `reference` and `state` are '' where it is hidden from the caller."""
+
+    reference: str
+    state: str
+    task: str
+    create_time: datetime | None
+    hidden: bool
+
+
+@dataclass(frozen=True, slots=True)
+class LineageEdge:
+    """`child` and `parent` are indices of nodes."""
+
+    child: int
+    parent: int
+    kind: str
+    job: str
+    dataset: str
+    code: str
+    create_time: datetime | None
+    actor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Lineage:
+    """Nodes, the version asked for first, and the edges between them. `truncated`: there is more."""
+
+    nodes: tuple[LineageNode, ...]
+    edges: tuple[LineageEdge, ...]
+    truncated: bool
