@@ -23,7 +23,8 @@ Generated from the command's own help. Address and key come from `--url` and `--
 exactly one JSON object. `push` answers `reference`, `digest`, `bytes_total`, `bytes_sent`, `seconds` and `skipped`;
 `pull` answers `reference`, `digest`, `path`, `bytes_total`, `bytes_received` and `seconds`; `import` answers what
 `push` does and `name`, `source`, `architecture`, `parameters`, `dtypes`, `has_processor`, `files` and `left_out`, with
-`--dry-run` these alone and `bytes_total`. Progress bars appear on a terminal only. Control characters in models'
+`--dry-run` these alone and `bytes_total`; `sweep`, `fsck` and `usage` answer what [the upkeep's
+messages](api.md) have. Progress bars appear on a terminal only. Control characters in models'
 answers, names and cards reach pipes and files, never a terminal.
 
 **Failures** are a sentence, sometimes a hint, and a [reason](errors.md) on stderr; with `--json` the object

@@ -1,6 +1,5 @@
 """The bucket as upkeep sees it: what lies there, whole pages at a time, and taking it away."""
 
-import uuid
 from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import datetime
 
@@ -10,7 +9,8 @@ from zoo_store.blobs import BlobInfo, BlobStore
 
 __all__ = ["Bucket"]
 
-CLOCK = "clock/"
+# Written over whenever the store is asked for its time.
+CLOCK = "clock/now"
 PAGE = 500
 
 
@@ -40,12 +40,8 @@ class Bucket:
 
     async def now(self) -> datetime:
         """The store's time, by which it says how old objects are."""
-        key = f"{CLOCK}{uuid.uuid4().hex}"
-        await self._store.put(key, b"1")
-        try:
-            return await _modified(self._store.list(key))
-        finally:
-            await self._store.delete(key)
+        await self._store.put(CLOCK, b"")
+        return await _modified(self._store.list(CLOCK))
 
     async def has_mark(self, visible: Visible) -> bool:
         """Whether the bucket says that the manifest is visible there."""

@@ -3,6 +3,8 @@
 blobs/<first 2 digits>/<BLAKE3-256>          the bytes
 manifests/<first 2 digits>/<SHA-256>.json    canonical JSON
 namespaces/<namespace>/<SHA-256>             a mark, empty: the manifest is visible there
+
+Beside them `clock/now`, empty: how the last sweep asked the store for its time.
 """
 
 import re

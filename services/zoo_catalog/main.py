@@ -68,10 +68,8 @@ async def serve(settings: Settings) -> None:
         artifacts = Artifacts(channel)
         register(server.grpc, database, artifacts, feed)
         await stack.enter_async_context(Purger(database, artifacts).running(settings.purge_interval_s))
-        tasks = await stack.enter_async_context(asyncio.TaskGroup())
-        pinning = tasks.create_task(PinKeeper(database, artifacts, settings.pin_interval_s).run())
+        await stack.enter_async_context(PinKeeper(database, artifacts, settings.pin_interval_s).running())
         await server.run(SERVICES, on_drain=feed.close)
-        pinning.cancel()
 
 
 def register(server: grpc.aio.Server, database: Database, artifacts: Artifacts, feed: ChangeFeed) -> None:

@@ -10,6 +10,7 @@ import logging
 import random
 import time
 from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 from sqlalchemy import select, tuple_
@@ -51,8 +52,18 @@ class PinKeeper:
         self._pinned_in = ""
         self._pinned_at = 0.0
 
-    async def run(self) -> None:
-        """For ever. What goes wrong is logged and tried again."""
+    @asynccontextmanager
+    async def running(self) -> AsyncGenerator[None]:
+        """Keep everything pinned while the block runs."""
+        task = asyncio.create_task(self._run(), name="pin")
+        try:
+            yield
+        finally:
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    async def _run(self) -> None:
         while True:
             wait_s = LOOK_S
             try:
@@ -81,9 +92,8 @@ class PinKeeper:
         log.info("%d manifests are pinned", count)
 
     async def _pin(self, held: Held) -> None:
-        generation = await self._generation(held)
-        if generation is None:
-            return
+        async with self._database.read() as connection:
+            generation = await purges(connection, held.model_id, held.manifest_digest)
         namespace, holder = namespace_of(held.model), holder_of(held.model, generation)
         try:
             await self._artifacts.pin(namespace, held.manifest_digest, holder)
@@ -91,11 +101,11 @@ class PinKeeper:
             log.error("%s: its manifest sha256:%s is lost; push it again", held.model, held.manifest_digest)
             return
         # It may have been purged since it was read, and then its pin was ended before it was set again.
-        if await self._generation(held) != generation:
+        if not await self._is_held(held):
             await self._artifacts.unpin(namespace, held.manifest_digest, holder)
 
     async def _held(self) -> AsyncGenerator[list[Held]]:
-        """The manifests of all versions there are, deleted ones that may come back too; each once a model."""
+        """The manifests of all versions that are not purged, deleted ones too; each once a model."""
         row = tuple_(versions.c.model_id, versions.c.manifest_digest)
         query = (
             select(versions.c.model_id, models.c.name, versions.c.manifest_digest)
@@ -114,14 +124,11 @@ class PinKeeper:
             yield page
             after = (page[-1].model_id, page[-1].manifest_digest)
 
-    async def _generation(self, held: Held) -> int | None:
-        """Of the pin that holds the manifest; None where every version of it was purged."""
-        kept = select(versions.c.version).where(
+    async def _is_held(self, held: Held) -> bool:
+        version = select(versions.c.version).where(
             versions.c.model_id == held.model_id,
             versions.c.manifest_digest == held.manifest_digest,
             versions.c.purged.is_(False),
         )
         async with self._database.read() as connection:
-            if await connection.scalar(kept.limit(1)) is None:
-                return None
-            return await purges(connection, held.model_id, held.manifest_digest)
+            return await connection.scalar(version.limit(1)) is not None

@@ -1,4 +1,4 @@
-"""Crash sweeps: drivers that count their calls, and let the process die before or after the call of a number."""
+"""Crash sweeps: drivers that count their calls, and let the process die at the call of a number, or only its reply."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -7,10 +7,11 @@ from typing import Literal
 
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from modelzoo.errors import Unavailable
 from zoo_store.blobs import BlobInfo, BlobStore, SignedPut
 from zoo_store.sql import Database
 
-Phase = Literal["before", "after"]
+Phase = Literal["before", "after", "lost"]
 
 
 class Crash(Exception):
@@ -19,7 +20,10 @@ class Crash(Exception):
 
 @dataclass
 class Crashes:
-    """Dies at call `at` (from 1; 0: never): `before` it has an effect, or `after`, its reply lost."""
+    """Dies at call `at` (from 1; 0: never): `before` it has an effect, or `after`.
+
+    Or the process lives, and only learns that the connection broke: the reply is `lost`.
+    """
 
     at: int = 0
     phase: Phase = "before"
@@ -36,6 +40,8 @@ class Crashes:
             self.dead = True
             raise Crash(call)
         yield
+        if number == self.at and self.phase == "lost":
+            raise Unavailable("DEPENDENCY_UNAVAILABLE", "the connection broke")
         if number == self.at:
             self.dead = True
         if self.dead:
@@ -65,8 +71,11 @@ class CrashingBlobs:
         async with self._crashes.around(f"delete {key}"):
             await self.inner.delete(key)
 
-    def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
-        return self.inner.list(prefix)
+    async def list(self, prefix: str) -> AsyncIterator[BlobInfo]:
+        async with self._crashes.around(f"list {prefix}"):
+            found = [info async for info in self.inner.list(prefix)]
+        for info in found:
+            yield info
 
     def sign_get(self, key: str, expires_s: int) -> str | None:
         return self.inner.sign_get(key, expires_s)

@@ -31,6 +31,12 @@ class AgedBlobs(MemoryBlobStore):
             older = self._older.get(info.key)
             yield info if older != info.modified else replace(info, modified=info.modified - LONG)
 
+    def copy(self) -> "AgedBlobs":
+        """Another store of the same content and age."""
+        copy = AgedBlobs()
+        copy._entries, copy._older = dict(self._entries), dict(self._older)
+        return copy
+
     async def grow_old(self) -> None:
         self._older = {info.key: info.modified async for info in super().list("")}
 
