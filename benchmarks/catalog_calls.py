@@ -3,12 +3,16 @@
 import asyncio
 import random
 import tempfile
+import time
 from pathlib import Path
 
 from benchmarks.catalog_filled import ALIAS, MODEL, TASKS, WORDS, fill
 from benchmarks.catalog_process import Catalog, Taken, running_catalog
+from benchmarks.cluster import start_cluster
 from benchmarks.mlflow_peer import running_mlflow
 from benchmarks.report import Table
+from modelzoo.client import Client
+from modelzoo.records import Version
 
 __all__ = ["measure"]
 
@@ -16,6 +20,7 @@ CLIENTS = (1, 8, 32)
 ROUND_S, ROUNDS = 6.0, 3
 SIZES = (1_000, 100_000)
 SEARCHES = 20
+READY_S = 30.0
 
 
 async def measure(*, tiny: bool) -> list[Table]:
@@ -33,7 +38,8 @@ def _measure(tiny: bool) -> list[Table]:
         with running_catalog(Path(folder) / "secrets", databases[small]) as catalog:
             by_alias = _by_alias(catalog, None if tiny else Path(folder) / "mlflow", round_s, rounds)
         searches = _search(Path(folder), databases, round_s, rounds)
-    return [by_alias, searches]
+        following = _following(Path(folder) / "followed", round_s)
+    return [by_alias, following, searches]
 
 
 def _by_alias(catalog: Catalog, mlflow_folder: Path | None, round_s: float, rounds: int) -> Table:
@@ -69,6 +75,39 @@ def _by_alias(catalog: Catalog, mlflow_folder: Path | None, round_s: float, roun
             "p50 / p99 ms",
         ),
         rows=[(*row, *peer) for row, peer in zip(rows, peers, strict=True)],
+    )
+
+
+class _Counting(Client):
+    """A client that counts its questions what a reference means."""
+
+    calls = 0
+
+    def version(self, ref: str) -> Version:
+        self.calls += 1
+        return super().version(ref)
+
+
+def _following(directory: Path, round_s: float) -> Table:
+    directory.mkdir()
+    (directory / "weights.bin").write_bytes(b"1")
+    with start_cluster() as cluster, _Counting(cluster.url, cluster.key) as zoo:
+        zoo.push(directory, "bench/followed", alias=ALIAS, create_namespace=True)
+        with zoo.follow("bench/followed") as following:
+            following.wait(READY_S)
+            zoo.calls = 0
+            started = time.monotonic()
+            count = 0
+            while (lasted := time.monotonic() - started) < round_s:
+                following.version(f"bench/followed@{ALIAS}")
+                count += 1
+    return Table(
+        key="catalog-following",
+        title="A version by its alias, for a client that follows",
+        explanation="`Client.follow` keeps what references of some models mean in memory, by a watch of the log of "
+        "changes: an answer is a second behind at most while the watch runs.",
+        columns=("answers/s", "µs an answer", "calls"),
+        rows=[(f"{count / lasted:.0f}", f"{lasted / count * 1e6:.1f}", str(zoo.calls))],
     )
 
 
