@@ -1,4 +1,5 @@
-"""The README's two promises: its main job gives the right answers, and every command of its tour works as printed."""
+"""The README's two promises, and those of the tutorials: the main job gives the right answers, and every command of a
+tour works as printed."""
 
 import os
 import re
@@ -58,10 +59,10 @@ def test_the_main_job_answers_compares_classifies_and_writes_down(home: Home) ->
     assert "Front, center." in said
 
 
-def test_every_command_of_the_tour_works(home: Home) -> None:
-    blocks = BLOCK.findall((ROOT / "README.md").read_text())
+def walked(home: Home, page: str) -> str:
+    """What all the commands of a page printed, one after the other."""
     script = ["set -euo pipefail", "trap 'zoo down >/dev/null 2>&1 || true' EXIT"]
-    for language, code in blocks:
+    for language, code in BLOCK.findall((ROOT / page).read_text()):
         if "zoo/bert-mini-wordnet" in code and STAND_INS not in script:
             # What `make starters` would have left, but for its half hour of training.
             script.append(STAND_INS)
@@ -69,7 +70,11 @@ def test_every_command_of_the_tour_works(home: Home) -> None:
         script.append(
             f"set +o pipefail\n{code}\nset -o pipefail" if language == "sh" else f"python - <<'EOF'\n{code}EOF"
         )
-    said = home.run("bash", "-c", "\n".join(script))
+    return home.run("bash", "-c", "\n".join(script))
+
+
+def test_every_command_of_the_tour_works(home: Home) -> None:
+    said = walked(home, "README.md")
     for promised in (
         "Paris",
         "(2, 384)",
@@ -80,5 +85,17 @@ def test_every_command_of_the_tour_works(home: Home) -> None:
         "Front, center.",
         "torch.Size([1, 10])",
         '"openapi": "3.1.0"',
+    ):
+        assert promised in said
+
+
+def test_every_command_from_a_directory_to_a_signed_second_version_works(home: Home) -> None:
+    said = walked(home, "docs/tutorials/second-version.md")
+    for promised in (
+        "encoder.layer.5.output.dense.weight",
+        "1 tensors differ",
+        "recall_at_10 of shop-queries",
+        "SIGNATURE_REQUIRED",
+        "shop/sentences@prod",
     ):
         assert promised in said
