@@ -14,6 +14,9 @@ LINE_BYTES_MAX = 64 * 1024
 
 _OPCODES = {ord(opcode.code): opcode for opcode in pickletools.opcodes}
 _CALLS = frozenset({"REDUCE", "INST", "OBJ", "NEWOBJ", "NEWOBJ_EX", "BUILD"})
+# One that is cut off or broken behind a call has made the call before anybody sees that.
+_TUPLES = frozenset({"TUPLE", "EMPTY_TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"})
+_KEEPS = frozenset({"PUT", "BINPUT", "LONG_BINPUT", "MEMOIZE"})
 _COLLECTS = frozenset({"MARK", "PUT", "BINPUT", "LONG_BINPUT"})
 _LENGTH_BYTES = {
     pickletools.TAKEN_FROM_ARGUMENT1: 1,
@@ -96,13 +99,14 @@ def is_pickle(file: BinaryIO) -> bool:
     """Whether the file, read from its start, is one that `pickle.load` would follow.
 
     With the mark of protocol 2 and later (0x80), that is one that imports something or comes to its end. Earlier
-    protocols are plain characters, so only one that comes to its end counts, and calls something on the way or ends
-    where the file does: the text `N.B.` begins with a valid pickle of None.
+    protocols are plain characters, so only one counts that imports something and calls it, or that comes to its end and
+    calls something on the way or ends where the file does: the text `N.B.` begins with a valid pickle of None.
     """
     size = file.seek(0, 2)
     file.seek(0)
     walk = _Walk(file, size)
     has_mark = False
+    before = ""
     while (name := walk.step()) is not None:
         if name == "PROTO" and walk.count == 1:
             has_mark = True
@@ -110,6 +114,9 @@ def is_pickle(file: BinaryIO) -> bool:
             return has_mark or bool(walk.seen & _CALLS) or (bool(walk.seen & _COLLECTS) and file.tell() == size)
         if walk.count == OPCODES_MAX:
             return True
+        if name == "REDUCE" and before in _TUPLES and "GLOBAL" in walk.seen:
+            return True
+        before = before if name in _KEEPS else name
         # joblib and others put raw bytes between the opcodes, where the walk ends.
         if has_mark and name in ("GLOBAL", "STACK_GLOBAL"):
             return True

@@ -13,13 +13,16 @@ from modelzoo import history_wire, records, wire
 from modelzoo.calls import building, translated
 from modelzoo.datasets import read_dataset
 from modelzoo.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
+from modelzoo.gguf_header import check_gguf
 from modelzoo.lineage import Lineages
 from modelzoo.progress import Progress
 from modelzoo.records import PushResult
 from modelzoo.reference import Alias, Reference
-from modelzoo.sniff import refuse_pickle
+from modelzoo.sniff import danger_in
 from modelzoo.tree import Tree, read_tree
 from modelzoo.upload import Base, upload
+from zoo.artifact.v1 import artifact_service_pb2 as artifact_pb
+from zoo.artifact.v1 import artifact_service_pb2_grpc as artifact_rpc
 from zoo.catalog.v1 import catalog_service_pb2 as pb
 from zoo.catalog.v1 import catalog_service_pb2_grpc as rpc
 from zoo.catalog.v1 import edge_pb2, model_pb2
@@ -28,6 +31,7 @@ __all__ = ["guess_format", "push", "what_lacks"]
 
 BASES_MAX = 16  # what FindMissingBlobs takes
 DATASET = "dataset"
+OPAQUE = "opaque"
 
 
 def push(
@@ -48,8 +52,9 @@ def push(
     Blobs that the latest version or a base has are not sent. Repeating a push that broke off sends what is missing;
     pushing what is the latest version already publishes nothing and answers that version. `parents` are what it was
     made from; the latest version gets them, too, where it lacks them.
-    Raises REFERENCE_INVALID for a `model` with a selector, what `read_tree` and `upload` raise, DATASET_INVALID for the
-    format `dataset`, and what the catalog refuses: ROLE_MISSING, NAMESPACE_NOT_FOUND.
+    Raises REFERENCE_INVALID for a `model` with a selector, and what `read_tree` and `upload` raise; GGUF_INVALID;
+    DATASET_INVALID for the format `dataset`; unless the format is `opaque` and the namespace takes such files, what
+    `danger_in` answers; and what the catalog refuses: ROLE_MISSING, NAMESPACE_NOT_FOUND.
     """
     if model.selector is not None:
         raise InvalidArgument(
@@ -60,7 +65,8 @@ def push(
         said = [history_wire.parent_to_pb(parent) for parent in parents]
     started = time.monotonic()
     tree = read_tree(directory)
-    _refuse_pickles(tree)
+    format = format or guess_format(tree)
+    _check_files(channel, tree, model.namespace, format)
     if format == DATASET:
         _check_dataset(tree)
     catalog, lineages = rpc.CatalogServiceStub(channel), Lineages(channel)
@@ -71,7 +77,7 @@ def push(
         channel,
         tree,
         model.namespace,
-        format=format or guess_format(tree),
+        format=format,
         bases=[*known, *bases][:BASES_MAX],
         progress=progress,
     )
@@ -92,11 +98,20 @@ def push(
     )
 
 
-def _refuse_pickles(tree: Tree) -> None:
+def _check_files(channel: grpc.Channel, tree: Tree, namespace: str, format: str) -> None:
     """As the service would, but before anything is sent."""
+    takes_danger: bool | None = None if format == OPAQUE else False
     for entry in tree.files:
+        opener = partial(tree.source(entry.path).open, "rb")
         try:
-            refuse_pickle(entry.path, partial(tree.source(entry.path).open, "rb"))
+            danger = danger_in(entry.path, opener)
+            if danger is not None and takes_danger is None:
+                takes_danger = _takes_opaque(channel, namespace)
+            if danger is not None and not takes_danger:
+                raise danger
+            if entry.path.lower().endswith(".gguf"):
+                with opener() as file:
+                    check_gguf(entry.path, file, entry.size)
         except OSError as error:
             raise InvalidArgument("LOCAL_PATH_INVALID", f"{entry.path!a} cannot be read: {error.strerror}.") from error
 
@@ -109,6 +124,13 @@ def _check_dataset(tree: Tree) -> None:
         raise InvalidArgument("LOCAL_PATH_INVALID", f"{error.filename!a} cannot be read: {error.strerror}.") from error
     except FailedPrecondition:
         return  # what reads Parquet is not installed here; the catalog has it
+
+
+def _takes_opaque(channel: grpc.Channel, namespace: str) -> bool:
+    stub = artifact_rpc.ArtifactServiceStub(channel)
+    with translated():
+        request = artifact_pb.GetNamespacePolicyRequest(namespace=namespace)
+        return stub.GetNamespacePolicy(request).policy.allow_opaque
 
 
 def guess_format(tree: Tree) -> str:

@@ -1,149 +1,150 @@
-"""Whether bytes are a pickle, whatever the file is called. Nothing is ever unpickled, imported or written here.
+"""Whether bytes could run code where they are loaded, whatever the file is called. Nothing is ever loaded, unpacked,
+imported or written here.
 
 Looked into: pickles of every protocol, the files that hold one (torch's zip, tar and bare forms, `.pt2`, joblib, numpy
-arrays of objects), and zip, tar, gzip, bzip2, xz and zlib around them, two deep. Keras and HDF5 files stay opaque.
+arrays of objects), layers with code in Keras files, and zip, tar, gzip, bzip2, xz and zlib around them, DEPTH deep. An
+archive that is not safe to unpack is told, too. Keras and HDF5 files without code stay opaque.
+
 Every look is bounded, so a pickle can be hidden from it. That harms nobody: no worker loads anything but the formats on
-its list, however innocent it looks. This is here to tell people early, and must not refuse what is no pickle.
+its list, however innocent it looks. This is here to tell people early, and must not refuse what is harmless.
 """
 
-import bz2
-import gzip
 import io
-import lzma
 import re
-import tarfile
-import zipfile
-import zlib
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from dataclasses import dataclass
 from typing import BinaryIO
 
+from modelzoo.archive_hazards import closed_archive, hazard_in
+from modelzoo.archives import PREFIX_BYTES, UNFOLDED_BYTES, Kind, inside, kind_of
 from modelzoo.errors import InvalidArgument
 from modelzoo.pickle_walk import is_pickle
 
-__all__ = ["find_pickle", "refuse_pickle"]
+__all__ = ["Danger", "danger_in", "find_dangers", "find_pickle", "refuse_danger"]
 
-PREFIX_BYTES = 256 * 1024  # of what lies inside an archive or a compressed file
-MEMBERS_MAX = 1024
-DEPTH = 2
+DEPTH = 4
+# Looked at inside all archives of a file together.
+INSIDE_BYTES = 64 * 1024 * 1024
+NULS_MAX = 4096
 
+PICKLE, ARCHIVE, CODE = "PICKLE_REFUSED", "ARCHIVE_UNSAFE", "CODE_REFUSED"
+
+_ADVICE = {
+    PICKLE: "loading one can run any code. Leave it out; `zoo import` makes safetensors of pickled weights.",
+    ARCHIVE: "unpacking it can do harm. Leave it out, or push what is in it.",
+    CODE: "loading it runs that code. Leave it out, or save the weights as safetensors.",
+}
 _PICKLE_MEMBER = re.compile(r"\.(?:pkl|pickle)\Z", re.IGNORECASE)
 _PICKLE_NAME_IN_ZIP = re.compile(rb"PK\x03\x04.{26}[^\x00]{0,200}\.pkl", re.DOTALL)
 _NUMPY_OBJECTS = re.compile(rb"\x93NUMPY.{1,8}\{[^}]*'descr': (?:'\|O|\[.*'\|O)", re.DOTALL)
-# What the libraries of archives raise for broken ones.
-_BROKEN = (
-    *(OSError, EOFError, ValueError, RuntimeError, NotImplementedError),
-    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError),
-)
 _PT2_MEMBERS = ("archive_format", "serialized_exported_program.json")
+# Keras keeps a function as marshalled byte code under these names, in the configuration of a model.
+_KERAS_CODE = re.compile(rb'"class_name"\s*:\s*"(?:Lambda|__lambda__)"')
+_KERAS_CONFIG = "config.json"
+_HDF5 = b"\x89HDF\r\n\x1a\n"
 
 
-def refuse_pickle(path: str, opener: Callable[[], BinaryIO]) -> None:
-    """Raise PICKLE_REFUSED, naming the file, if the seekable bytes that `opener` gives are or hold a pickle."""
+@dataclass(frozen=True, slots=True)
+class Danger:
+    """What was found, in words that follow "is" or "holds", and the reason under which it is refused."""
+
+    reason: str
+    what: str
+
+    def inside(self, name: str) -> "Danger":
+        where = ascii(name[:120]) if name else "a compressed file"
+        return Danger(self.reason, f"{self.what}, inside {where}")
+
+
+class _Budget:
+    """Bytes that may still be looked at."""
+
+    def __init__(self, left_bytes: int) -> None:
+        self.left_bytes = left_bytes
+
+
+def refuse_danger(path: str, opener: Callable[[], BinaryIO]) -> None:
+    """Raise what `danger_in` answers, if it answers anything."""
+    if danger := danger_in(path, opener):
+        raise danger
+
+
+def danger_in(path: str, opener: Callable[[], BinaryIO]) -> InvalidArgument | None:
+    """The refusal, naming the file, of the seekable bytes that `opener` gives; None where nothing was found.
+
+    PICKLE_REFUSED before ARCHIVE_UNSAFE and CODE_REFUSED.
+    """
+    first: Danger | None = None
     with opener() as file:
-        found = find_pickle(file)
-    if found:
-        raise InvalidArgument(
-            "PICKLE_REFUSED",
-            f"{path!a} is {found}; loading one can run any code. "
-            "Leave it out; `zoo import` makes safetensors of pickled weights.",
-            metadata={"path": path},
-        )
+        for danger in find_dangers(file):
+            first = danger if first is None or danger.reason == PICKLE else first
+            if danger.reason == PICKLE:
+                break
+    if first is None:
+        return None
+    return InvalidArgument(first.reason, f"{path!a} is {first.what}; {_ADVICE[first.reason]}", metadata={"path": path})
 
 
 def find_pickle(file: BinaryIO) -> str | None:
     """What kind of pickle the seekable file is, in words, or None."""
-    return _look(file, DEPTH, is_whole=True)
+    return next((danger.what for danger in find_dangers(file) if danger.reason == PICKLE), None)
 
 
-def _look(file: BinaryIO, depth: int, *, is_whole: bool) -> str | None:
+def find_dangers(file: BinaryIO) -> Iterator[Danger]:
+    """Everything dangerous that is found in the seekable file."""
+    return _look(file, DEPTH, _Budget(INSIDE_BYTES), is_whole=True)
+
+
+def _look(file: BinaryIO, depth: int, budget: _Budget, *, is_whole: bool) -> Iterator[Danger]:
     file.seek(0)
     head = file.read(512)
+    if pickle := _pickle(file, head):
+        yield Danger(PICKLE, pickle)
+        return
+    if head.startswith(_HDF5) and _KERAS_CODE.search(_prefix(file, UNFOLDED_BYTES)):
+        yield Danger(CODE, "a Keras file with a Lambda layer")
+    if closed := closed_archive(head):
+        yield Danger(ARCHIVE, f"{closed}, which cannot be looked into")
+    kind = kind_of(file, head)
+    if kind is None:
+        return
+    if depth == 0:
+        if kind is not Kind.ZLIB:  # two bytes begin it, and many a text
+            yield Danger(ARCHIVE, f"archives in archives, more than {DEPTH} deep")
+        return
+    if not is_whole and _PICKLE_NAME_IN_ZIP.match(_prefix(file, PREFIX_BYTES)):
+        yield Danger(PICKLE, "an archive with a pickle")
+        return
+    if hazard := hazard_in(file, kind):
+        yield Danger(ARCHIVE, hazard)
+    limit_bytes = UNFOLDED_BYTES if depth == DEPTH else PREFIX_BYTES
+    for member in inside(file, kind, limit_bytes):
+        if _PICKLE_MEMBER.search(member.name):
+            yield Danger(PICKLE, f"an archive with the pickle {member.name[:120]!a}")
+        if member.name.rpartition("/")[2] in _PT2_MEMBERS:
+            yield Danger(PICKLE, "a .pt2 archive, which falls back to pickles")
+        if member.name == _KERAS_CONFIG and _KERAS_CODE.search(member.content):
+            yield Danger(CODE, "a Keras archive with a Lambda layer")
+        budget.left_bytes -= len(member.content)
+        if budget.left_bytes < 0:
+            return
+        for danger in _look(io.BytesIO(member.content), depth - 1, budget, is_whole=member.is_whole):
+            yield danger.inside(member.name)
+
+
+def _pickle(file: BinaryIO, head: bytes) -> str | None:
     if is_pickle(file):
         return "a pickle"
     if _NUMPY_OBJECTS.match(head):
         return "a numpy array of pickled objects"
-    if depth == 0:
-        return None
-    if not is_whole and _PICKLE_NAME_IN_ZIP.match(_prefix(file)):
-        return "an archive with a pickle"
-    for name, content in _inside(file, head):
-        if _PICKLE_MEMBER.search(name):
-            return f"an archive with the pickle {name[:120]!a}"
-        if name.rpartition("/")[2] in _PT2_MEMBERS:
-            return "a .pt2 archive, which falls back to pickles"
-        if found := _look(io.BytesIO(content), depth - 1, is_whole=len(content) < PREFIX_BYTES):
-            return f"{found}, inside {ascii(name[:120]) if name else 'a compressed file'}"
+    if head.startswith(b"\x00"):
+        # Padding, which those that look for magic bytes trip over and those that know the offset do not.
+        rest = _prefix(file, NULS_MAX + PREFIX_BYTES).lstrip(b"\x00")
+        if rest.startswith(b"\x80") and is_pickle(io.BytesIO(rest)):
+            return "a pickle behind empty bytes"
     return None
 
 
-def _inside(file: BinaryIO, head: bytes) -> Iterator[tuple[str, bytes]]:
-    """The names and first bytes of what the file contains; nothing if it is no archive, or a broken one."""
-    with suppress(*_BROKEN):
-        if _is_zip(file, head):
-            yield from _zip_members(file)
-        elif decompress := _decompressor(head):
-            file.seek(0)
-            yield "", decompress(file)
-        elif _is_tar(head):
-            yield from _tar_members(file)
-
-
-def _is_zip(file: BinaryIO, head: bytes) -> bool:
-    # Programs find a zip from its end; only some want it to begin with the file.
-    return head.startswith(b"PK") or zipfile.is_zipfile(file)
-
-
-def _zip_members(file: BinaryIO) -> Iterator[tuple[str, bytes]]:
-    with zipfile.ZipFile(file) as archive:
-        members = archive.infolist()[:MEMBERS_MAX]
-        # Names first: they can be seen even where the members' bytes are damaged or encrypted.
-        yield from ((member.filename, b"") for member in members)
-        for member in members:
-            with suppress(*_BROKEN), archive.open(member) as content:
-                yield member.filename, content.read(PREFIX_BYTES)
-
-
-def _is_tar(head: bytes) -> bool:
-    # The oldest tars, such as torch's first format, have no magic, but all have a checksum of their first block.
-    if len(head) < 512:
-        return False
-    digits = head[148:156].strip(b" \x00")
-    checksum = sum(head[:148]) + sum(head[156:]) + 8 * ord(" ")
-    return digits.isdigit() and all(digit in b"01234567" for digit in digits) and int(digits, 8) == checksum
-
-
-def _tar_members(file: BinaryIO) -> Iterator[tuple[str, bytes]]:
+def _prefix(file: BinaryIO, length_bytes: int) -> bytes:
     file.seek(0)
-    with tarfile.open(fileobj=file, mode="r:") as archive:
-        for count, member in enumerate(archive):
-            if count == MEMBERS_MAX:
-                return
-            content = archive.extractfile(member) if member.isfile() else None
-            yield member.name, content.read(PREFIX_BYTES) if content else b""
-
-
-def _decompressor(head: bytes) -> Callable[[BinaryIO], bytes] | None:
-    if head.startswith(b"\x1f\x8b"):
-        return lambda file: _some(gzip.GzipFile(fileobj=file))
-    if head.startswith(b"BZh"):
-        return lambda file: _some(bz2.BZ2File(file))
-    if head.startswith(b"\xfd7zXZ\x00"):
-        return lambda file: _some(lzma.LZMAFile(file))
-    if head[:1] == b"\x78" and len(head) > 1 and int.from_bytes(head[:2], "big") % 31 == 0:
-        return lambda file: zlib.decompressobj().decompress(file.read(PREFIX_BYTES), PREFIX_BYTES)
-    return None
-
-
-def _some(stream: gzip.GzipFile | bz2.BZ2File | lzma.LZMAFile) -> bytes:
-    """The first bytes of a compressed file, as far as it is whole."""
-    content = b""
-    with suppress(*_BROKEN):
-        while len(content) < PREFIX_BYTES and (piece := stream.read(64 * 1024)):
-            content += piece
-    return content[:PREFIX_BYTES]
-
-
-def _prefix(file: BinaryIO) -> bytes:
-    file.seek(0)
-    return file.read(PREFIX_BYTES)
+    return file.read(length_bytes)

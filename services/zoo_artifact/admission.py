@@ -1,17 +1,20 @@
 """What a manifest's content must be before it becomes visible: read from the stored blobs, not believed.
 
 Paths, duplicates and sizes are checked by `Manifest` itself. Here: every file is cut as the cut says, every
-safetensors header is right, and nothing is a pickle.
+safetensors and GGUF header is right, and nothing is or holds what runs code where it is loaded.
 """
 
 import asyncio
 from concurrent.futures import ThreadPoolExecutor
+from typing import BinaryIO
 
 from modelzoo.cut import cut_file
 from modelzoo.errors import InvalidArgument
+from modelzoo.gguf_header import check_gguf
 from modelzoo.manifest import File, Manifest
 from modelzoo.safetensors_header import HEADER_BYTES_MAX
-from modelzoo.sniff import refuse_pickle
+from modelzoo.sniff import danger_in
+from zoo_artifact.policies import Policy
 from zoo_artifact.storage import Storage
 from zoo_artifact.stored_file import StoredFile
 
@@ -22,26 +25,35 @@ FILES_AT_ONCE = 4
 LOOK_BYTES = HEADER_BYTES_MAX + 1024 * 1024
 
 
-async def admit(manifest: Manifest, storage: Storage) -> None:
-    """Return if the content may become visible; its blobs are stored.
+async def admit(manifest: Manifest, storage: Storage, policy: Policy) -> None:
+    """Return if the content may become visible where `policy` holds; its blobs are stored.
 
-    Raises MANIFEST_INVALID, SAFETENSORS_INVALID, PICKLE_REFUSED, naming the first file at fault.
+    Raises MANIFEST_INVALID, SAFETENSORS_INVALID, GGUF_INVALID, and, unless the policy takes them, PICKLE_REFUSED,
+    ARCHIVE_UNSAFE, CODE_REFUSED; each names the first file at fault.
     """
+    takes_danger = policy.takes_danger(manifest)
     loop = asyncio.get_running_loop()
     # Threads of its own: parsers wait for the object store in them.
     threads = ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="admit")
     try:
-        checks = [loop.run_in_executor(threads, _check_file, file, storage, loop) for file in manifest.files]
+        checks = [
+            loop.run_in_executor(threads, _check_file, file, storage, loop, takes_danger) for file in manifest.files
+        ]
         for check in checks:
             await check
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _check_file(file: File, storage: Storage, loop: asyncio.AbstractEventLoop) -> None:
-    stored = StoredFile(file, storage, loop, LOOK_BYTES)
-    refuse_pickle(file.path, stored.open)
-    with stored.open() as content:
+def _check_file(file: File, storage: Storage, loop: asyncio.AbstractEventLoop, takes_danger: bool) -> None:
+    def opened() -> BinaryIO:
+        # Each look has its own limit.
+        return StoredFile(file, storage, loop, LOOK_BYTES).open()
+
+    danger = danger_in(file.path, StoredFile(file, storage, loop, LOOK_BYTES).open)
+    if danger is not None and not takes_danger:
+        raise danger
+    with opened() as content:
         segments = cut_file(file.path, content, file.size)
         if [segment.length for segment in segments] != [blob.size for blob in file.blobs]:
             raise InvalidArgument(
@@ -50,3 +62,6 @@ def _check_file(file: File, storage: Storage, loop: asyncio.AbstractEventLoop) -
                 "file again.",
                 metadata={"path": file.path},
             )
+    if file.path.lower().endswith(".gguf"):
+        with opened() as content:
+            check_gguf(file.path, content, file.size)

@@ -6,6 +6,7 @@ from modelzoo.manifest import Manifest
 from zoo_artifact.bucket import Bucket
 from zoo_artifact.index import DAMAGED, Index
 from zoo_artifact.keys import Visible
+from zoo_artifact.quarantines import Quarantines
 from zoo_artifact.schema import STORED
 from zoo_artifact.storage import Storage
 from zoo_artifact.upkeep_state import UpkeepState
@@ -21,6 +22,7 @@ class Adoption:
         self._bucket = bucket
         self._index = index
         self._state = state
+        self._quarantines = Quarantines(index.database)
 
     async def adopt_unknown(self, visible: Visible) -> bool:
         """Adopt the manifest if the index is being rebuilt and the bucket says that it is visible; whether it is now.
@@ -41,7 +43,12 @@ class Adoption:
         data = await self._storage.get_manifest(visible.digest)
         manifest = await asyncio.to_thread(Manifest.from_bytes, data)
         states = await self._states(manifest)
+        quarantine = await self._storage.get_quarantine(visible)
+        if quarantine is not None:  # before anybody can see it
+            await self._quarantines.put(visible, quarantine)
         await self._index.adopt(visible.namespace, visible.digest, manifest, states)
+        if quarantine is not None:  # and once more, for the blobs that it brought
+            await self._quarantines.put(visible, quarantine)
 
     async def _states(self, manifest: Manifest) -> dict[str, str]:
         """Of those blobs that the index does not know."""

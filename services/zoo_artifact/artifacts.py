@@ -20,9 +20,12 @@ from zoo_artifact.index import Index, Pin, blobs_missing
 from zoo_artifact.keys import Visible
 from zoo_artifact.manifests import Manifests
 from zoo_artifact.names import check_digest, namespace_key
+from zoo_artifact.policies import OPAQUE, Policies, Policy
+from zoo_artifact.quarantines import Quarantines
 from zoo_artifact.rules import manifest_not_found
-from zoo_artifact.storage import Storage
+from zoo_artifact.storage import Quarantine, Storage
 from zoo_artifact.upload import Part, Uploads
+from zoo_server.principal import Principal
 
 __all__ = ["Artifacts", "ManifestName", "Put"]
 
@@ -53,15 +56,19 @@ class Artifacts:
         self._storage = storage
         self._index = index
         self._adoption = adoption
+        self._quarantines = Quarantines(index.database)
+        self._policies = Policies(index.database)
         self._manifests = Manifests(storage)
         self._uploads = Uploads(storage, index)
         self._direct = DirectTransfers(storage, index)
         self._downloads = Downloads(storage, index.mark_damaged)
 
-    async def find_missing(self, namespace: str, digests: Iterable[str], bases: Sequence[ManifestName]) -> list[str]:
-        """The digests to send, in order, each once. Raises DIGEST_INVALID, MANIFEST_NOT_FOUND for a base."""
+    async def find_missing(
+        self, namespace: str, digests: Iterable[str], bases: Sequence[ManifestName], reader: Principal
+    ) -> list[str]:
+        """The digests to send, in order, each once. Raises DIGEST_INVALID; for a base what `check_readable` raises."""
         wanted = [check_digest(digest) for digest in dict.fromkeys(digests)]
-        there = await self._index.find_blobs(namespace_key(namespace), wanted, await self._blobs_of(bases))
+        there = await self._index.find_blobs(namespace_key(namespace), wanted, await self._blobs_of(bases, reader))
         return [digest for digest in wanted if digest not in there]
 
     def write_blobs(self, parts: AsyncIterator[Part]) -> AsyncGenerator[str]:
@@ -76,33 +83,38 @@ class Artifacts:
         """As `DirectTransfers.commit`."""
         return await self._direct.commit(namespace_key(namespace), written)
 
-    async def put_manifest(self, namespace: str, data: bytes, bases: Sequence[ManifestName], subject: str) -> Put:
-        """Make the manifest visible in the namespace, pinned for `subject`. Idempotent.
+    async def put_manifest(self, namespace: str, data: bytes, bases: Sequence[ManifestName], putter: Principal) -> Put:
+        """Make the manifest visible in the namespace, pinned for `putter`. Idempotent.
 
-        Raises as `admission.admit`, BLOBS_MISSING, MANIFEST_NOT_FOUND for a base.
+        Raises as `admission.admit`, BLOBS_MISSING, MANIFEST_QUARANTINED; for a base what `check_readable` raises.
         """
         key = namespace_key(namespace)
         manifest = await asyncio.to_thread(Manifest.from_bytes, data)
         check_known(manifest)
         digest = await asyncio.to_thread(_sha256, data)
-        readable = await self._blobs_of(bases)
+        await self._quarantines.check_usable(key, digest)
+        readable = await self._blobs_of(bases, putter)
         await self._check_blobs(key, manifest, readable)
-        if not await self._index.knows_manifest(digest):
-            await admit(manifest, self._storage)
+        # Known means admitted once, by some namespace; what may be in opaque ones, each decides for itself.
+        if manifest.format == OPAQUE or not await self._index.knows_manifest(digest):
+            policy = await self._policies.get(key) if manifest.format == OPAQUE else Policy()
+            await admit(manifest, self._storage, policy)
         await self._index.announce(key, digest, manifest)
         await self._storage.put_manifest(key, digest, data)
         expire_time = await self._index.now() + PUT_PIN
-        await self._index.publish(key, digest, manifest, readable, Pin(subject, PUT_HOLDER, expire_time))
+        await self._index.publish(key, digest, manifest, readable, Pin(putter.subject, PUT_HOLDER, expire_time))
         return Put(digest, manifest.size_bytes)
 
-    async def get_manifest(self, name: ManifestName) -> bytes:
-        """The manifest's bytes. Raises MANIFEST_NOT_FOUND."""
-        await self._require(name)
+    async def get_manifest(self, name: ManifestName, reader: Principal) -> bytes:
+        """The manifest's bytes. Raises as `check_readable`."""
+        await self.check_readable(name, reader)
         return await self._storage.get_manifest(name.digest)
 
-    async def open_file(self, name: ManifestName, path: str, offset: int, length: int | None) -> AsyncGenerator[bytes]:
-        """A range of a file, as of `Downloads.read`. Raises MANIFEST_NOT_FOUND, FILE_NOT_FOUND, RANGE_INVALID."""
-        await self._require(name)
+    async def open_file(
+        self, name: ManifestName, path: str, offset: int, length: int | None, reader: Principal
+    ) -> AsyncGenerator[bytes]:
+        """A range of a file, as of `Downloads.read`. Raises as `check_readable`, FILE_NOT_FOUND, RANGE_INVALID."""
+        await self.check_readable(name, reader)
         manifest = await self._manifests.get(name.digest)
         file = manifest.file(path)
         if file is None:
@@ -113,9 +125,9 @@ class Artifacts:
             )
         return self._downloads.read(file, Range.of(file, offset, length))
 
-    async def sign_reads(self, name: ManifestName, digests: Sequence[str]) -> list[str]:
-        """As `DirectTransfers.sign_reads`. Raises MANIFEST_NOT_FOUND."""
-        await self._require(name)
+    async def sign_reads(self, name: ManifestName, digests: Sequence[str], reader: Principal) -> list[str]:
+        """As `DirectTransfers.sign_reads`. Raises as `check_readable`."""
+        await self.check_readable(name, reader)
         return await self._direct.sign_reads(await self._manifests.get(name.digest), digests)
 
     async def pin(self, name: ManifestName, pin: Pin) -> None:
@@ -130,6 +142,36 @@ class Artifacts:
         """End the pin of that subject and holder, if there is one."""
         await self._index.unpin(namespace_key(name.namespace), name.digest, subject, holder)
 
+    async def check_readable(self, name: ManifestName, reader: Principal) -> None:
+        """Return if `reader`, a viewer of the namespace, may have the manifest's bytes, in whatever way they are asked
+        for. Raises MANIFEST_NOT_FOUND, MANIFEST_QUARANTINED.
+        """
+        key = namespace_key(name.namespace)
+        if not await self._quarantines.is_readable(key, name.digest, reader):
+            await self._require(name)
+            await self._quarantines.is_readable(key, name.digest, reader)
+
+    async def quarantine(self, name: ManifestName, reason: str, subject: str) -> None:
+        """Keep the manifest's bytes from everybody but the namespace's admins. Raises MANIFEST_NOT_FOUND."""
+        await self._require(name)
+        visible, quarantine = Visible(namespace_key(name.namespace), name.digest), Quarantine(reason, subject)
+        await self._storage.put_quarantine(visible, quarantine)
+        await self._quarantines.put(visible, quarantine)
+
+    async def release(self, name: ManifestName) -> None:
+        """End the manifest's quarantine, if there is one, of one that was swept too."""
+        visible = Visible(namespace_key(name.namespace), name.digest)
+        await self._storage.end_quarantine(visible)
+        await self._quarantines.end(visible)
+
+    async def policy(self, namespace: str) -> Policy:
+        """What the namespace takes."""
+        return await self._policies.get(namespace_key(namespace))
+
+    async def set_policy(self, namespace: str, policy: Policy) -> None:
+        """Say what the namespace takes from now on."""
+        await self._policies.set(namespace_key(namespace), policy)
+
     async def _require(self, name: ManifestName) -> None:
         key = namespace_key(name.namespace)
         if await self._index.has_manifest(key, name.digest):
@@ -137,10 +179,10 @@ class Artifacts:
         if self._adoption is None or not await self._adoption.adopt_unknown(Visible(key, name.digest)):
             raise manifest_not_found(name.namespace, name.digest)
 
-    async def _blobs_of(self, bases: Sequence[ManifestName]) -> set[str]:
+    async def _blobs_of(self, bases: Sequence[ManifestName], reader: Principal) -> set[str]:
         found: set[str] = set()
         for base in bases:
-            await self._require(base)
+            await self.check_readable(base, reader)
             found.update((await self._manifests.get(base.digest)).unique_blobs())
         return found
 

@@ -52,11 +52,11 @@ class Pin:
 
 class Index:
     def __init__(self, database: Database) -> None:
-        self._database = database
+        self.database = database
 
     async def now(self) -> datetime:
         """The database's time."""
-        async with self._database.read() as connection:
+        async with self.database.read() as connection:
             return (await connection.execute(select(now()))).scalar_one()
 
     async def claim_blob(self, namespace: str, blob: Blob) -> bool:
@@ -65,7 +65,7 @@ class Index:
         Where it is not, the caller may store it, and then records it: until then no sweep removes the object. Only for
         who has shown that it has the bytes. Raises Unavailable while the blob is being deleted.
         """
-        async with self._database.write() as connection:
+        async with self.database.write() as connection:
             row = {"digest": blob.digest, "size_bytes": blob.size, "state": STORING, "reference_count": 0}
             touched = (
                 insert(blobs)
@@ -84,7 +84,7 @@ class Index:
 
     async def record_blob(self, namespace: str, blob: Blob) -> None:
         """The blob is stored, and the namespace may use it. Raises Unavailable while it is being deleted."""
-        async with self._database.write() as connection:
+        async with self.database.write() as connection:
             row = {"digest": blob.digest, "size_bytes": blob.size, "state": STORED, "reference_count": 0}
             upsert = (
                 insert(blobs)
@@ -102,7 +102,7 @@ class Index:
 
     async def mark_damaged(self, digest: str) -> None:
         """The blob counts as missing until it is sent again."""
-        async with self._database.write() as connection:
+        async with self.database.write() as connection:
             damaged = update(blobs).where(blobs.c.digest == digest, blobs.c.state == STORED).values(state=DAMAGED)
             await connection.execute(damaged)
 
@@ -111,25 +111,25 @@ class Index:
 
         They were touched: no sweep takes them for its grace period.
         """
-        async with self._database.write() as connection:
+        async with self.database.write() as connection:
             return await _touch_usable(connection, namespace, digests, readable)
 
     async def known_blobs(self, digests: Sequence[str]) -> set[str]:
         """Those that have a row, in whatever state."""
         found: set[str] = set()
-        async with self._database.read() as connection:
+        async with self.database.read() as connection:
             for some in batches(digests):
                 found.update(await connection.scalars(select(blobs.c.digest).where(blobs.c.digest.in_(some))))
         return found
 
     async def has_manifest(self, namespace: str, digest: str) -> bool:
         """Whether the manifest is visible in the namespace."""
-        async with self._database.read() as connection:
+        async with self.database.read() as connection:
             return await _is_visible(connection, namespace, digest)
 
     async def knows_manifest(self, digest: str) -> bool:
         """Whether any namespace has it: then its content was admitted once."""
-        async with self._database.read() as connection:
+        async with self.database.read() as connection:
             known = select(manifests.c.digest).where(manifests.c.digest == digest, manifests.c.state == STORED)
             return await connection.scalar(known) is not None
 
@@ -138,7 +138,7 @@ class Index:
 
         Raises Unavailable while one of them is being deleted.
         """
-        async with self._database.write() as connection:
+        async with self.database.write() as connection:
             await _touch_manifest(connection, digest, manifest)
             await _require_not_hiding(connection, namespace, digest)
 
@@ -155,7 +155,7 @@ class Index:
         Raises BLOBS_MISSING where `find_blobs` would not find them all, Unavailable while it is being deleted.
         """
         named = manifest.unique_blobs()
-        async with self._database.write() as connection:
+        async with self.database.write() as connection:
             found = await _touch_usable(connection, namespace, list(named), readable)
             if len(found) < len(named):
                 raise blobs_missing(len(named) - len(found))
@@ -169,7 +169,7 @@ class Index:
         Blobs that are in the index already stay as they are. Raises Unavailable while it is being deleted.
         """
         named = manifest.unique_blobs()
-        async with self._database.write() as connection:
+        async with self.database.write() as connection:
             for some in batches(list(named)):
                 rows = [
                     {"digest": blob, "size_bytes": named[blob], "state": states.get(blob, STORED), "reference_count": 0}
@@ -186,7 +186,7 @@ class Index:
 
     async def pin(self, namespace: str, digest: str, pin: Pin) -> bool:
         """Set the pin, or move its expiry. False where the namespace has no such manifest."""
-        async with self._database.write() as connection:
+        async with self.database.write() as connection:
             # Locked, so that a sweeper either sees the pin or has been faster.
             if not await _is_visible(connection, namespace, digest, lock=True):
                 return False
@@ -195,7 +195,7 @@ class Index:
 
     async def unpin(self, namespace: str, digest: str, subject: str, holder: str) -> None:
         """End the subject's pin, if there is one."""
-        async with self._database.write() as connection:
+        async with self.database.write() as connection:
             await connection.execute(
                 delete(pins).where(
                     pins.c.namespace == namespace,

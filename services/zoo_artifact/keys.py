@@ -3,6 +3,7 @@
 blobs/<first 2 digits>/<BLAKE3-256>          the bytes
 manifests/<first 2 digits>/<SHA-256>.json    canonical JSON
 namespaces/<namespace>/<SHA-256>             a mark, empty: the manifest is visible there
+quarantines/<namespace>/<SHA-256>            JSON, `reason` and `subject`: its bytes go to the admins alone there
 
 Beside them `clock/now`, empty: how the last sweep asked the store for its time.
 """
@@ -21,6 +22,7 @@ __all__ = [
     "manifest_of",
     "mark_key",
     "mark_of",
+    "quarantine_key",
 ]
 
 BLOBS, MANIFESTS, MARKS = "blobs/", "manifests/", "namespaces/"
@@ -48,6 +50,10 @@ def manifest_key(digest: str) -> str:
 
 def mark_key(visible: Visible) -> str:
     return f"{MARKS}{visible.namespace}/{visible.digest}"
+
+
+def quarantine_key(visible: Visible) -> str:
+    return f"quarantines/{visible.namespace}/{visible.digest}"
 
 
 def blob_of(key: str) -> str | None:

@@ -22,6 +22,12 @@ Writing = (
     | pb.PinRequest
     | pb.UnpinRequest
 )
+Deciding = (
+    pb.QuarantineManifestRequest
+    | pb.ReleaseManifestRequest
+    | pb.SetNamespacePolicyRequest
+    | pb.GetNamespacePolicyRequest
+)
 WithBases = pb.FindMissingBlobsRequest | pb.PutManifestRequest
 
 
@@ -35,7 +41,7 @@ def manifest_not_found(namespace: str, manifest_digest: str) -> NotFound:
     )
 
 
-def _namespace(message: Reading | Writing) -> Iterable[str]:
+def _namespace(message: Reading | Writing | Deciding) -> Iterable[str]:
     return (message.namespace,)
 
 
@@ -54,6 +60,7 @@ def _hidden(message: Reading) -> NotFound:
 
 _READ = Needs(Role.VIEWER, _namespace, _hidden)
 _WRITE = Needs(Role.PUBLISHER, _namespace)
+_DECIDE = Needs(Role.ADMIN, _namespace)
 
 RULES: Rules = {
     f"/{SERVICE}/FindMissingBlobs": _WRITE,
@@ -66,6 +73,10 @@ RULES: Rules = {
     f"/{SERVICE}/SignReads": _READ,
     f"/{SERVICE}/Pin": _WRITE,
     f"/{SERVICE}/Unpin": _WRITE,
+    f"/{SERVICE}/QuarantineManifest": _DECIDE,
+    f"/{SERVICE}/ReleaseManifest": _DECIDE,
+    f"/{SERVICE}/SetNamespacePolicy": _DECIDE,
+    f"/{SERVICE}/GetNamespacePolicy": _WRITE,
 }
 
 BASES = Needs(Role.VIEWER, _bases)

@@ -5,6 +5,8 @@
     manifests ──────────────┘
       └──< namespace_manifests        who may read a manifest
                    └─< pins           who keeps it from being swept
+    quarantines                       whose bytes go to admins alone, visible or not
+    namespace_policies                what a namespace takes
     upkeep (one row), holders         whether may be swept
 
 `blobs.reference_count` is the number of the blob's rows in manifest_blobs. Times are stamped by the database. A row in
@@ -39,7 +41,9 @@ __all__ = [
     "metadata",
     "namespace_blobs",
     "namespace_manifests",
+    "namespace_policies",
     "pins",
+    "quarantines",
     "upkeep",
 ]
 
@@ -149,4 +153,23 @@ holders = Table(
     # The index in which it last had everything pinned.
     Column("index_id", String(ID_LENGTH), nullable=False),
     Column("confirm_time", UtcTime, nullable=False),
+)
+
+# It outlives the manifest: who pushes the same files again is refused.
+quarantines = Table(
+    "quarantines",
+    metadata,
+    Column("namespace", String(NAMESPACE_LENGTH), nullable=False),
+    Column("digest", String(DIGEST_LENGTH), nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("subject", String(SUBJECT_LENGTH), nullable=False),
+    Column("create_time", UtcTime, nullable=False),
+    PrimaryKeyConstraint("namespace", "digest"),
+)
+
+namespace_policies = Table(
+    "namespace_policies",
+    metadata,
+    Column("namespace", String(NAMESPACE_LENGTH), primary_key=True),
+    Column("allow_opaque", Boolean, nullable=False),
 )

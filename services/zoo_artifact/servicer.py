@@ -14,6 +14,7 @@ from zoo.artifact.v1 import artifact_service_pb2_grpc as rpc
 from zoo_artifact.artifacts import Artifacts, ManifestName
 from zoo_artifact.direct import LIFETIME_S, BlobToWrite, SignedWrite, WrittenBlob, named_blob
 from zoo_artifact.index import Pin
+from zoo_artifact.policies import Policy
 from zoo_artifact.rules import BASES
 from zoo_artifact.upload import BlobStart, Part, UploadHeader
 from zoo_server.authorization import enforce
@@ -33,9 +34,10 @@ class ArtifactServicer(rpc.ArtifactServiceServicer):
     async def FindMissingBlobs(
         self, request: pb.FindMissingBlobsRequest, context: Context
     ) -> pb.FindMissingBlobsResponse:
-        enforce(BASES, current_principal(), request)
+        principal = current_principal()
+        enforce(BASES, principal, request)
         bases = [name_from_pb(base) for base in request.bases]
-        missing = await self._artifacts.find_missing(request.namespace, request.digests, bases)
+        missing = await self._artifacts.find_missing(request.namespace, request.digests, bases, principal)
         return pb.FindMissingBlobsResponse(missing_digests=missing)
 
     async def WriteBlobs(
@@ -59,21 +61,23 @@ class ArtifactServicer(rpc.ArtifactServiceServicer):
         principal = current_principal()
         enforce(BASES, principal, request)
         bases = [name_from_pb(base) for base in request.bases]
-        put = await self._artifacts.put_manifest(request.namespace, request.manifest, bases, principal.subject)
+        put = await self._artifacts.put_manifest(request.namespace, request.manifest, bases, principal)
         return pb.PutManifestResponse(manifest_digest=put.digest, size_bytes=put.size_bytes)
 
     async def GetManifest(self, request: pb.GetManifestRequest, context: Context) -> pb.GetManifestResponse:
-        return pb.GetManifestResponse(manifest=await self._artifacts.get_manifest(name_from_pb(request)))
+        manifest = await self._artifacts.get_manifest(name_from_pb(request), current_principal())
+        return pb.GetManifestResponse(manifest=manifest)
 
     async def ReadFile(self, request: pb.ReadFileRequest, context: Context) -> AsyncGenerator[pb.ReadFileResponse]:
         length = request.length_bytes if request.HasField("length_bytes") else None
-        file = await self._artifacts.open_file(name_from_pb(request), request.path, request.offset_bytes, length)
+        name, reader = name_from_pb(request), current_principal()
+        file = await self._artifacts.open_file(name, request.path, request.offset_bytes, length, reader)
         async with aclosing(file) as chunks:
             async for chunk in chunks:
                 yield pb.ReadFileResponse(chunk=chunk)
 
     async def SignReads(self, request: pb.SignReadsRequest, context: Context) -> pb.SignReadsResponse:
-        urls = await self._artifacts.sign_reads(name_from_pb(request), request.digests)
+        urls = await self._artifacts.sign_reads(name_from_pb(request), request.digests, current_principal())
         return pb.SignReadsResponse(urls=urls, lifetime=LIFETIME)
 
     async def Pin(self, request: pb.PinRequest, context: Context) -> pb.PinResponse:
@@ -84,16 +88,47 @@ class ArtifactServicer(rpc.ArtifactServiceServicer):
         await self._artifacts.unpin(name_from_pb(request), current_principal().subject, request.holder)
         return pb.UnpinResponse()
 
+    async def QuarantineManifest(
+        self, request: pb.QuarantineManifestRequest, context: Context
+    ) -> pb.QuarantineManifestResponse:
+        await self._artifacts.quarantine(name_from_pb(request), request.reason, current_principal().subject)
+        return pb.QuarantineManifestResponse()
 
-def name_from_pb(
-    message: pb.ManifestName
+    async def ReleaseManifest(self, request: pb.ReleaseManifestRequest, context: Context) -> pb.ReleaseManifestResponse:
+        await self._artifacts.release(name_from_pb(request))
+        return pb.ReleaseManifestResponse()
+
+    async def SetNamespacePolicy(
+        self, request: pb.SetNamespacePolicyRequest, context: Context
+    ) -> pb.SetNamespacePolicyResponse:
+        policy = Policy(request.policy.allow_opaque)
+        await self._artifacts.set_policy(request.namespace, policy)
+        return pb.SetNamespacePolicyResponse(policy=policy_to_pb(policy))
+
+    async def GetNamespacePolicy(
+        self, request: pb.GetNamespacePolicyRequest, context: Context
+    ) -> pb.GetNamespacePolicyResponse:
+        return pb.GetNamespacePolicyResponse(policy=policy_to_pb(await self._artifacts.policy(request.namespace)))
+
+
+NamesManifest = (
+    pb.ManifestName
     | pb.GetManifestRequest
     | pb.ReadFileRequest
     | pb.SignReadsRequest
     | pb.PinRequest
-    | pb.UnpinRequest,
-) -> ManifestName:
+    | pb.UnpinRequest
+    | pb.QuarantineManifestRequest
+    | pb.ReleaseManifestRequest
+)
+
+
+def name_from_pb(message: NamesManifest) -> ManifestName:
     return ManifestName(message.namespace, message.manifest_digest)
+
+
+def policy_to_pb(policy: Policy) -> pb.NamespacePolicy:
+    return pb.NamespacePolicy(allow_opaque=policy.allow_opaque)
 
 
 async def parts_from_pb(messages: AsyncIterator[pb.WriteBlobsRequest]) -> AsyncGenerator[Part]:

@@ -5,16 +5,18 @@ These objects, whose names `keys` gives, are the truth; what SQL knows can be ma
 
 import asyncio
 import hashlib
+import json
 from contextlib import nullcontext
+from dataclasses import dataclass
 
 import blake3
 
 from modelzoo.errors import DataLoss, InvalidArgument, NotFound, OutOfRange
 from modelzoo.manifest import Blob
-from zoo_artifact.keys import Visible, blob_key, manifest_key, mark_key
+from zoo_artifact.keys import Visible, blob_key, manifest_key, mark_key, quarantine_key
 from zoo_store.blobs import BlobStore, SignedPut
 
-__all__ = ["Storage", "check_bytes"]
+__all__ = ["Quarantine", "Storage", "check_bytes"]
 
 # Hashing this much takes less time than handing it to a thread.
 INLINE_BYTES = 128 * 1024
@@ -22,6 +24,14 @@ INLINE_BYTES = 128 * 1024
 # only each of them slower, until they run into time limits.
 LARGE_BYTES = 1024 * 1024
 LARGE_AT_ONCE = 4
+
+
+@dataclass(frozen=True, slots=True)
+class Quarantine:
+    """Why a manifest's bytes go to admins alone, and who said so."""
+
+    reason: str
+    subject: str
 
 
 class Storage:
@@ -84,6 +94,23 @@ class Storage:
         if await asyncio.to_thread(_sha256, data) != digest:
             raise _corrupt(f"manifest {digest}", "is damaged in the store")
         return data
+
+    async def put_quarantine(self, visible: Visible, quarantine: Quarantine) -> None:
+        """Store that the manifest is quarantined in the namespace, so that a rebuilt index knows it."""
+        data = json.dumps({"reason": quarantine.reason, "subject": quarantine.subject}).encode()
+        await self._store.put(quarantine_key(visible), data)
+
+    async def get_quarantine(self, visible: Visible) -> Quarantine | None:
+        """The manifest's quarantine in the namespace, if there is one."""
+        try:
+            said = json.loads(await self._store.get(quarantine_key(visible)))
+        except NotFound:
+            return None
+        return Quarantine(str(said["reason"]), str(said["subject"]))
+
+    async def end_quarantine(self, visible: Visible) -> None:
+        """Store that there is none."""
+        await self._store.delete(quarantine_key(visible))
 
 
 async def check_bytes(blob: Blob, data: bytes) -> None:

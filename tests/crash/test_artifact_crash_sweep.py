@@ -17,6 +17,7 @@ from zoo_artifact.main import VERSIONS
 from zoo_artifact.schema import STORED, blobs, manifests
 from zoo_artifact.storage import Storage
 from zoo_artifact.upload import BlobStart, Part, UploadHeader
+from zoo_server.principal import Principal, Role
 from zoo_store.blobs_memory import MemoryBlobStore
 from zoo_store.migration import migrate
 from zoo_store.sql import Database, open_database
@@ -27,7 +28,8 @@ PARTS = [HEAD, DATA, CONFIG]
 MANIFEST = Manifest.of("transformers", [file_of("model.safetensors", HEAD, DATA), file_of("config.json", CONFIG)])
 NAME = ManifestName("team", MANIFEST.digest())
 # More than one push calls drivers; `test_the_sweep_covers_every_call` holds it to that.
-CALLS_MOST = 20
+CALLS_MOST = 24
+ANN = Principal("user:ann", {"team": Role.PUBLISHER})
 
 
 @asynccontextmanager
@@ -51,17 +53,19 @@ async def parts() -> AsyncIterator[Part]:
 async def push(artifacts: Artifacts, acknowledged: list[str]) -> None:
     async for digest in artifacts.write_blobs(parts()):
         acknowledged.append(digest)
-    await artifacts.put_manifest("team", MANIFEST.to_bytes(), [], "user:ann")
+    await artifacts.put_manifest("team", MANIFEST.to_bytes(), [], ANN)
 
 
 async def read(artifacts: Artifacts, path: str) -> bytes:
-    return b"".join([chunk async for chunk in await artifacts.open_file(NAME, path, 0, None)])
+    return b"".join([chunk async for chunk in await artifacts.open_file(NAME, path, 0, None, ANN)])
 
 
 async def check(database: Database, store: MemoryBlobStore, acknowledged: list[str]) -> bool:
     """What must hold whenever the service is opened again; whether the manifest is visible."""
     artifacts = service(store, database, Crashes())
-    assert not set(await artifacts.find_missing("team", [digest_of(data) for data in PARTS], [])) & set(acknowledged)
+    assert not set(await artifacts.find_missing("team", [digest_of(data) for data in PARTS], [], ANN)) & set(
+        acknowledged
+    )
     async with database.read() as connection:
         counts = {row.digest: row.reference_count for row in await connection.execute(select(blobs))}
         known = len((await connection.execute(select(manifests).where(manifests.c.state == STORED))).all())
@@ -69,7 +73,7 @@ async def check(database: Database, store: MemoryBlobStore, acknowledged: list[s
     assert all([await store.size(f"blobs/{digest[:2]}/{digest}") for digest in stored])
     assert set(counts.values()) <= {known, 0}
     with suppress(NotFound):
-        assert await artifacts.get_manifest(NAME) == MANIFEST.to_bytes()
+        assert await artifacts.get_manifest(NAME, ANN) == MANIFEST.to_bytes()
         assert await read(artifacts, "model.safetensors") == HEAD + DATA
         assert await read(artifacts, "config.json") == CONFIG
         return True

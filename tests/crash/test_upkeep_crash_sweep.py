@@ -28,6 +28,7 @@ from zoo_artifact.schema import blobs, metadata, upkeep
 from zoo_artifact.storage import Storage
 from zoo_artifact.upkeep import Upkeep
 from zoo_artifact.upload import BlobStart, Part, UploadHeader
+from zoo_server.principal import Principal, Role
 from zoo_store.blobs import BlobStore
 from zoo_store.migration import migrate
 from zoo_store.sql import Database, open_database
@@ -42,6 +43,7 @@ KEPT = {
     mark_key(Visible("team", manifest_of(HALF).digest())),
     "clock/now",
 }
+ANN = Principal("user:ann", {"*": Role.ADMIN})
 CATALOG = "service:catalog"
 WRITES = ("write", "put ", "delete ")
 Operation = Callable[[Upkeep], Awaitable[object]]
@@ -59,7 +61,7 @@ class Service:
         for namespace in namespaces:
             async for _ in self.artifacts.write_blobs(_parts(namespace, *files.values())):
                 pass
-            await self.artifacts.put_manifest(namespace, manifest_of(files).to_bytes(), [], "user:ann")
+            await self.artifacts.put_manifest(namespace, manifest_of(files).to_bytes(), [], ANN)
 
     async def hold(self, files: dict[str, bytes]) -> None:
         await self.artifacts.pin(ManifestName("team", manifest_of(files).digest()), Pin(CATALOG, "catalog:m", None))
@@ -114,7 +116,7 @@ async def after_all(store: AgedBlobs, database: Database) -> None:
         await service.hold(files)
         name = ManifestName("team", manifest_of(files).digest())
         for path, content in files.items():
-            assert b"".join([c async for c in await service.artifacts.open_file(name, path, 0, None)]) == content
+            assert b"".join([c async for c in await service.artifacts.open_file(name, path, 0, None, ANN)]) == content
     if rebuilding:
         await rebuilt(service.upkeep)
     await service.upkeep.state.confirm(CATALOG, (await service.upkeep.sweeping()).index_id)

@@ -132,6 +132,23 @@ class Caller:
         finally:
             call.cancel()
 
+    async def quarantine(self, digest: str, reason: str = "bad", namespace: str = "team") -> None:
+        request = pb.QuarantineManifestRequest(namespace=namespace, manifest_digest=digest, reason=reason)
+        await _sent(self.stub.QuarantineManifest(request, metadata=self.metadata))
+
+    async def release(self, digest: str, namespace: str = "team") -> None:
+        request = pb.ReleaseManifestRequest(namespace=namespace, manifest_digest=digest)
+        await _sent(self.stub.ReleaseManifest(request, metadata=self.metadata))
+
+    async def allow_opaque(self, namespace: str = "team", allow: bool = True) -> None:
+        policy = pb.NamespacePolicy(allow_opaque=allow)
+        request = pb.SetNamespacePolicyRequest(namespace=namespace, policy=policy)
+        await _sent(self.stub.SetNamespacePolicy(request, metadata=self.metadata))
+
+    async def allows_opaque(self, namespace: str = "team") -> bool:
+        request = pb.GetNamespacePolicyRequest(namespace=namespace)
+        return (await _sent(self.stub.GetNamespacePolicy(request, metadata=self.metadata))).policy.allow_opaque
+
     async def pin(self, request: pb.PinRequest) -> None:
         await _sent(self.stub.Pin(request, metadata=self.metadata))
 

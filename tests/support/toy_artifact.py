@@ -16,7 +16,7 @@ from zoo_server.server import Server
 __all__ = ["METHODS", "SERVICE", "Running", "Toy", "file", "manifest"]
 
 SERVICE = "zoo.artifact.v1.ArtifactService"
-METHODS = ("FindMissingBlobs", "WriteBlobs", "PutManifest", "GetManifest", "ReadFile", "Pin", "Unpin")
+METHODS = tuple(method.name for method in pb.DESCRIPTOR.services_by_name["ArtifactService"].methods)
 
 
 class Toy(rpc.ArtifactServiceServicer):

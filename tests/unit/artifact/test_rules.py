@@ -20,6 +20,7 @@ WRITES: dict[str, Callable[[Caller], Awaitable[object]]] = {
     "PutManifest": lambda caller: caller.put(manifest_of({"a": b"1"})),
     "Pin": lambda caller: caller.pin(PIN),
     "Unpin": lambda caller: caller.unpin(DIGEST, "me"),
+    "GetNamespacePolicy": lambda caller: caller.allows_opaque(),
 }
 READS: dict[str, Callable[[Caller], Awaitable[object]]] = {
     "GetManifest": lambda caller: caller.get(DIGEST),
@@ -28,8 +29,24 @@ READS: dict[str, Callable[[Caller], Awaitable[object]]] = {
 }
 
 
+# For admins of the namespace.
+DECIDES: dict[str, Callable[[Caller], Awaitable[object]]] = {
+    "QuarantineManifest": lambda caller: caller.quarantine(DIGEST),
+    "ReleaseManifest": lambda caller: caller.release(DIGEST),
+    "SetNamespacePolicy": lambda caller: caller.allow_opaque(),
+}
+
+
 def test_every_method_is_tried_below() -> None:
-    assert {f"/{SERVICE}/{method}" for method in WRITES | READS} == set(RULES)
+    assert {f"/{SERVICE}/{method}" for method in WRITES | READS | DECIDES} == set(RULES)
+
+
+@pytest.mark.parametrize("method", DECIDES)
+@pytest.mark.parametrize("roles", [{}, {"team": Role.TRAINER}, {"other": Role.ADMIN}])
+async def test_deciding_needs_an_admin_of_the_namespace(
+    server: ArtifactServer, method: str, roles: dict[str, Role]
+) -> None:
+    assert await refusal(DECIDES[method](server.caller(roles))) == ("PERMISSION_DENIED", "ROLE_MISSING")
 
 
 @pytest.mark.parametrize("method", WRITES)
@@ -46,7 +63,7 @@ async def test_reading_without_a_role_is_not_found(server: ArtifactServer, metho
     assert await refusal(READS[method](server.caller(roles))) == ("NOT_FOUND", "MANIFEST_NOT_FOUND")
 
 
-@pytest.mark.parametrize("method", WRITES | READS)
+@pytest.mark.parametrize("method", WRITES | READS | DECIDES)
 async def test_without_a_principal_nothing_is_done(server: ArtifactServer, method: str) -> None:
     nobody = Caller(server.channel, server.streams, "")
-    assert await refusal((WRITES | READS)[method](nobody)) == ("UNAUTHENTICATED", "CREDENTIAL_MISSING")
+    assert await refusal((WRITES | READS | DECIDES)[method](nobody)) == ("UNAUTHENTICATED", "CREDENTIAL_MISSING")

@@ -47,7 +47,7 @@ def test_push_says_what_it_left_out_and_what_it_made(zoo: Zoo, tree: Tree):
         ({"README.md": b"x"}, "no weights"),
         ({"config.json": b"{}"}, "no *.safetensors"),
         ({"model.safetensors": weights(8)}, "no config.json"),
-        ({"model.gguf": b"GGUF"}, "GGUF"),
+        ({"model.gguf": b"GGUF\3" + bytes(19)}, "GGUF"),
     ],
 )
 def test_push_says_what_keeps_a_worker_from_loading_it(zoo: Zoo, tree: Tree, files: dict[str, bytes], lacking: str):

@@ -21,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from modelzoo.errors import InvalidArgument
-from modelzoo.sniff import find_pickle, refuse_pickle
+from modelzoo.sniff import find_pickle, refuse_danger
 
 STATE = collections.OrderedDict(weight=[1.0, 2.0], bias=None, epoch=3)
 
@@ -124,7 +124,7 @@ def test_nothing_that_was_looked_at_was_ever_loaded():
 def test_the_refusal_names_the_file_and_the_way_out(tmp_path: Path):
     (tmp_path / "model.safetensors").write_bytes(PICKLE)
     with pytest.raises(InvalidArgument, match=r"'a/model\.safetensors' is a pickle.*safetensors") as caught:
-        refuse_pickle("a/model.safetensors", lambda: (tmp_path / "model.safetensors").open("rb"))
+        refuse_danger("a/model.safetensors", lambda: (tmp_path / "model.safetensors").open("rb"))
     assert caught.value.reason == "PICKLE_REFUSED"
 
 

@@ -21,6 +21,7 @@ from transformers import (
 
 from modelzoo.errors import FailedPrecondition, Unavailable
 from modelzoo.loading import load_directory, load_processor_directory
+from support.malicious import ATTACK, MARK
 from support.tiny_models import tiny_gpt2, tiny_llama, tiny_sentence_encoder
 from support.tiny_task_models import tiny_image_classifier, tiny_text_classifier, tiny_transcriber
 from zoo_inference.pages import touch_pages
@@ -205,6 +206,18 @@ def test_a_pickle_is_not_loaded(tmp_path: Path) -> None:
     with pytest.raises(FailedPrecondition, match="zoo import") as caught:
         load_directory(directory)
     assert caught.value.reason == "MODEL_UNSUPPORTED"
+
+
+def test_damaged_weights_are_not_made_up_for_by_a_pickle_beside_them(tmp_path: Path) -> None:
+    directory = tiny_sentence_encoder(tmp_path)
+    weights = directory / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-8])
+    for name in ("pytorch_model.bin", "model.pt", "model.pkl"):
+        (directory / name).write_bytes(ATTACK)
+    with pytest.raises(FailedPrecondition) as caught:
+        load_directory(directory)
+    assert caught.value.reason == "MODEL_LOAD_FAILED"
+    assert not MARK.exists()
 
 
 @pytest.mark.parametrize("content", [b"{", b"[" * 100_000, b"[]", b"\xff"])

@@ -1,0 +1,217 @@
+"""Looks into zip, tar, gzip, bzip2, xz and zlib without unpacking them. Nothing is written, and every look is bounded.
+
+Zip members are read by what their own bytes say: a flag, a checksum or a name that contradicts the directory stops
+Python's `zipfile`, and not the programs that load such files.
+"""
+
+import bz2
+import io
+import lzma
+import re
+import struct
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import Enum
+from typing import BinaryIO, Protocol
+
+__all__ = [
+    "BROKEN",
+    "LOCAL_HEADER",
+    "MEMBERS_MAX",
+    "PREFIX_BYTES",
+    "UNFOLDED_BYTES",
+    "Kind",
+    "Member",
+    "inside",
+    "kind_of",
+    "unfold",
+]
+
+PREFIX_BYTES = 256 * 1024  # of what lies inside an archive
+UNFOLDED_BYTES = 8 * 1024 * 1024  # of a compressed file
+MEMBERS_MAX = 1024
+INPUT_BYTES = 16 * 1024
+LOCAL_HEADER = struct.Struct("<4s5H3I2H")
+NAME_BYTES_MAX = 4096
+
+# What the libraries of archives raise for broken ones.
+BROKEN = (
+    *(OSError, EOFError, ValueError, RuntimeError, NotImplementedError, struct.error, IndexError, KeyError),
+    *(zipfile.BadZipFile, tarfile.TarError, zlib.error, lzma.LZMAError),
+)
+_LOCAL = re.compile(rb"PK\x03\x04")
+# With a member, without one, of several parts.
+_ZIP_BEGINS = (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
+
+
+class Kind(Enum):
+    """What holds others."""
+
+    ZIP = "zip"
+    TAR = "tar"
+    GZIP = "gzip"
+    BZIP2 = "bzip2"
+    XZ = "xz"
+    ZLIB = "zlib"
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """`name` is '' for what a compressed file holds; `content` are its first bytes, `is_whole` if they are all."""
+
+    name: str
+    content: bytes
+    is_whole: bool
+
+
+class _Decompressor(Protocol):
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unused_data(self) -> bytes: ...
+
+    def decompress(self, data: bytes, max_length: int = -1, /) -> bytes: ...
+
+
+def kind_of(file: BinaryIO, head: bytes) -> Kind | None:
+    """What the seekable file is, of which `head` are the first 512 bytes; None if nothing of these."""
+    # Programs find a zip from its end; only some want it to begin with the file.
+    if head.startswith(_ZIP_BEGINS) or _ends_as_zip(file):
+        return Kind.ZIP
+    if head.startswith(b"\x1f\x8b"):
+        return Kind.GZIP
+    if head.startswith(b"BZh"):
+        return Kind.BZIP2
+    if head.startswith(b"\xfd7zXZ\x00"):
+        return Kind.XZ
+    if head[:1] == b"\x78" and len(head) > 1 and int.from_bytes(head[:2], "big") % 31 == 0:
+        return Kind.ZLIB
+    return Kind.TAR if _is_tar(head) else None
+
+
+def inside(file: BinaryIO, kind: Kind, limit_bytes: int = UNFOLDED_BYTES) -> Iterator[Member]:
+    """What the file contains, as far as it is whole; of a compressed file at most `limit_bytes`."""
+    with suppress(*BROKEN):
+        if kind is Kind.ZIP:
+            yield from _zip_members(file)
+        elif kind is Kind.TAR:
+            yield from _tar_members(file)
+        else:
+            content = b"".join(unfold(file, kind, limit_bytes))
+            yield Member("", content, len(content) < limit_bytes)
+
+
+def unfold(file: BinaryIO, kind: Kind, limit_bytes: int) -> Iterator[bytes]:
+    """The first `limit_bytes` of a compressed file in pieces; `file.tell()` never runs far ahead of what was used."""
+    file.seek(0)
+    left, given, is_over = limit_bytes, b"", False
+    decompressor = _decompressor(kind)
+    with suppress(*BROKEN):
+        while left > 0:
+            # zlib hands back what it did not use, the others keep it and say so.
+            if not given and getattr(decompressor, "needs_input", True):
+                given = file.read(INPUT_BYTES)
+                is_over = not given
+            piece = decompressor.decompress(given, min(left, PREFIX_BYTES))
+            given = getattr(decompressor, "unconsumed_tail", b"")
+            if piece:
+                left -= len(piece)
+                yield piece
+            if decompressor.eof:
+                # One after the other, they are one file.
+                given = decompressor.unused_data or file.read(INPUT_BYTES)
+                if not given.strip(b"\x00"):
+                    return
+                decompressor = _decompressor(kind)
+            elif is_over and not piece:
+                return
+
+
+def _decompressor(kind: Kind) -> _Decompressor:
+    if kind is Kind.BZIP2:
+        return bz2.BZ2Decompressor()
+    if kind is Kind.XZ:
+        return lzma.LZMADecompressor()
+    return zlib.decompressobj(31 if kind is Kind.GZIP else 15)
+
+
+def _ends_as_zip(file: BinaryIO) -> bool:
+    with suppress(*BROKEN):
+        return zipfile.is_zipfile(file)
+    return False
+
+
+def _zip_members(file: BinaryIO) -> Iterator[Member]:
+    size = file.seek(0, io.SEEK_END)
+    try:
+        with zipfile.ZipFile(file) as archive:
+            members = archive.infolist()[:MEMBERS_MAX]
+    except BROKEN:
+        # Without a directory: what its headers say from the beginning on.
+        yield from _headed_members(file, size)
+        return
+    # Names first: they can be seen even where the members' bytes are damaged or encrypted.
+    yield from (Member(member.filename, b"", False) for member in members)
+    for member in members:
+        with suppress(*BROKEN):
+            yield _raw_member(file, member.header_offset, max(member.file_size, member.compress_size))
+
+
+def _headed_members(file: BinaryIO, size: int) -> Iterator[Member]:
+    file.seek(0)
+    for found in list(_LOCAL.finditer(file.read(UNFOLDED_BYTES)))[:MEMBERS_MAX]:
+        with suppress(*BROKEN):
+            yield _raw_member(file, found.start(), size)
+
+
+def _raw_member(file: BinaryIO, offset: int, size: int) -> Member:
+    """The member whose local header is at `offset`, whatever its flags and checksum say."""
+    file.seek(offset)
+    header = LOCAL_HEADER.unpack(file.read(LOCAL_HEADER.size))
+    method, name_bytes, extra_bytes = header[3], header[9], header[10]
+    if header[0] != b"PK\x03\x04" or name_bytes > NAME_BYTES_MAX:
+        raise ValueError("no local header")
+    name = file.read(name_bytes).decode("utf-8", "replace")
+    file.seek(extra_bytes, io.SEEK_CUR)
+    data = file.read(min(size, PREFIX_BYTES) if method == zipfile.ZIP_STORED else PREFIX_BYTES)
+    if method == zipfile.ZIP_DEFLATED:
+        data = _inflated(data)
+    elif method == zipfile.ZIP_BZIP2:
+        data = bz2.BZ2Decompressor().decompress(data, PREFIX_BYTES)
+    return Member(name, data, len(data) < PREFIX_BYTES)
+
+
+def _inflated(data: bytes) -> bytes:
+    inflater, made = zlib.decompressobj(-15), b""
+    with suppress(zlib.error):
+        # In pieces: of a stream that breaks off, what came before is wanted.
+        for start in range(0, len(data), INPUT_BYTES):
+            made += inflater.decompress(data[start : start + INPUT_BYTES], PREFIX_BYTES - len(made) or 1)
+            if inflater.eof or len(made) >= PREFIX_BYTES:
+                break
+    return made[:PREFIX_BYTES]
+
+
+def _is_tar(head: bytes) -> bool:
+    # The oldest tars, such as torch's first format, have no magic, but all have a checksum of their first block.
+    if len(head) < 512:
+        return False
+    digits = head[148:156].strip(b" \x00")
+    checksum = sum(head[:148]) + sum(head[156:]) + 8 * ord(" ")
+    return digits.isdigit() and all(digit in b"01234567" for digit in digits) and int(digits, 8) == checksum
+
+
+def _tar_members(file: BinaryIO) -> Iterator[Member]:
+    file.seek(0)
+    with tarfile.open(fileobj=file, mode="r:") as archive:
+        for count, member in enumerate(archive):
+            if count == MEMBERS_MAX:
+                return
+            content = archive.extractfile(member) if member.isfile() else None
+            data = content.read(PREFIX_BYTES) if content else b""
+            yield Member(member.name, data, member.size <= len(data))
