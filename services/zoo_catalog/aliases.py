@@ -17,6 +17,7 @@ from zoo_catalog import changes
 from zoo_catalog.models import model_row
 from zoo_catalog.names import parse_model
 from zoo_catalog.schema import alias_targets, aliases, versions
+from zoo_catalog.signers import check_signed
 from zoo_catalog.versions import USABLE, version_not_found
 from zoo_server.paging import Page, PageRequest, page_of
 from zoo_store.sql import Database
@@ -72,7 +73,7 @@ class Aliases:
         """Move or make an alias; where `etag` is not '', only if it is the current one. `serving` None: as it was.
 
         Raises REFERENCE_INVALID, ALIAS_INVALID, FIELD_INVALID (targets that make no sense), MODEL_NOT_FOUND,
-        VERSION_NOT_FOUND, VERSION_STATE_INVALID and ETAG_MISMATCH.
+        VERSION_NOT_FOUND, VERSION_STATE_INVALID, SIGNATURE_REQUIRED and ETAG_MISMATCH.
         """
         _check_name(name)
         _check_serving(serving)
@@ -83,6 +84,7 @@ class Aliases:
             before = await _find(connection, row, name)
             _check_etag(etag, before, f"{row.name}@{name}")
             await _check_versions(connection, row, targets)
+            await check_signed(connection, row.name, row.id, [target.version for target in targets])
             kept = serving if serving is not None or before is None else before.serving
             change = await changes.append(
                 connection,

@@ -37,6 +37,31 @@ class Artifacts:
         except grpc.aio.AioRpcError as error:
             _translate(error)
 
+    async def quarantine(self, namespace: str, manifest_digest: str, reason: str) -> None:
+        """Keep the manifest's bytes from all but the namespace's admins. Doing it again replaces the reason."""
+        request = pb.QuarantineManifestRequest(namespace=namespace, manifest_digest=manifest_digest, reason=reason)
+        try:
+            await self._stub.QuarantineManifest(request, timeout=remaining_s())
+        except grpc.aio.AioRpcError as error:
+            _translate(error)
+
+    async def release(self, namespace: str, manifest_digest: str) -> None:
+        """End the manifest's quarantine, if there is one."""
+        request = pb.ReleaseManifestRequest(namespace=namespace, manifest_digest=manifest_digest)
+        try:
+            await self._stub.ReleaseManifest(request, timeout=remaining_s())
+        except grpc.aio.AioRpcError as error:
+            _translate(error)
+
+    async def allow_opaque(self, namespace: str, allow_opaque: bool) -> None:
+        """Say whether the namespace takes files that could run code, as bytes."""
+        policy = pb.NamespacePolicy(allow_opaque=allow_opaque)
+        request = pb.SetNamespacePolicyRequest(namespace=namespace, policy=policy)
+        try:
+            await self._stub.SetNamespacePolicy(request, timeout=remaining_s())
+        except grpc.aio.AioRpcError as error:
+            _translate(error)
+
     async def unpin(self, namespace: str, manifest_digest: str, holder: str) -> None:
         """Let go of the manifest for `holder`. Doing it twice, or for a pin that never was, changes nothing."""
         request = pb.UnpinRequest(namespace=namespace, manifest_digest=manifest_digest, holder=holder)

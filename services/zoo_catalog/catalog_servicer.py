@@ -23,9 +23,11 @@ from zoo_catalog.edits_from_pb import (
 from zoo_catalog.lineage_servicer import parent_from_pb
 from zoo_catalog.messages import alias_to_pb, counts_to_pb, model_to_pb, namespace_to_pb, version_to_pb
 from zoo_catalog.models import Models
+from zoo_catalog.namespace_edits import NamespaceEdits
 from zoo_catalog.namespaces import Namespaces
 from zoo_catalog.publish import Publisher
 from zoo_catalog.purge import Purger
+from zoo_catalog.quarantine import Quarantine
 from zoo_catalog.rules import QUOTAS
 from zoo_catalog.search import Search, Wanted
 from zoo_catalog.versions import Versions
@@ -43,6 +45,7 @@ class CatalogParts:
     """What the service is made of."""
 
     namespaces: Namespaces
+    namespace_edits: NamespaceEdits
     models: Models
     search: Search
     versions: Versions
@@ -50,6 +53,7 @@ class CatalogParts:
     edits: VersionEdits
     deletions: Deletions
     purger: Purger
+    quarantine: Quarantine
     aliases: Aliases
 
 
@@ -61,7 +65,7 @@ class CatalogServicer(rpc.CatalogServiceServicer):
 
     async def CreateNamespace(self, request: pb.CreateNamespaceRequest, context: Context) -> pb.CreateNamespaceResponse:
         asked = namespace_from_pb(request.namespace)
-        made = await self._parts.namespaces.create(asked, _subject(), request.request_id)
+        made = await self._parts.namespace_edits.create(asked, _subject(), request.request_id)
         return pb.CreateNamespaceResponse(namespace=namespace_to_pb(made))
 
     async def GetNamespace(self, request: pb.GetNamespaceRequest, context: Context) -> pb.GetNamespaceResponse:
@@ -77,7 +81,7 @@ class CatalogServicer(rpc.CatalogServiceServicer):
         asked, edit = request.namespace, namespace_edit(request)
         if edit.quota_bytes is not None:
             enforce(QUOTAS, current_principal(), request)
-        changed = await self._parts.namespaces.update(asked.name, edit, asked.etag, _subject())
+        changed = await self._parts.namespace_edits.update(asked.name, edit, asked.etag, _subject())
         return pb.UpdateNamespaceResponse(namespace=namespace_to_pb(changed))
 
     async def DeleteNamespace(self, request: pb.DeleteNamespaceRequest, context: Context) -> pb.DeleteNamespaceResponse:
@@ -171,6 +175,16 @@ class CatalogServicer(rpc.CatalogServiceServicer):
         edit = MetricEdit(request.dataset, request.split, dict(request.values))
         version = await self._parts.edits.set_metrics(request.reference, edit, _subject())
         return pb.SetMetricsResponse(version=version_to_pb(version))
+
+    async def QuarantineVersion(
+        self, request: pb.QuarantineVersionRequest, context: Context
+    ) -> pb.QuarantineVersionResponse:
+        moved = await self._parts.quarantine.put(request.reference, request.reason, _subject())
+        return pb.QuarantineVersionResponse(versions=map(version_to_pb, moved))
+
+    async def ReleaseVersion(self, request: pb.ReleaseVersionRequest, context: Context) -> pb.ReleaseVersionResponse:
+        moved = await self._parts.quarantine.release(request.reference, _subject())
+        return pb.ReleaseVersionResponse(versions=map(version_to_pb, moved))
 
     # Aliases
 

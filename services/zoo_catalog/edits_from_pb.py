@@ -20,7 +20,7 @@ __all__ = [
     "version_edit",
 ]
 
-POLICY_FIELDS = ("allow_opaque", "required_signers", "undelete_days", "keep_versions")
+POLICY_FIELDS = ("allow_opaque", "undelete_days", "keep_versions")
 NAMESPACE_PATHS = ("description", "policy", "quota_bytes", *(f"policy.{name}" for name in POLICY_FIELDS))
 MODEL_PATHS = ("description", "owner", "gated")
 VERSION_PATHS = ("labels", "labels.*", "state", "state_reason")
@@ -30,7 +30,6 @@ LABEL = "labels."
 def namespace_from_pb(namespace: model_pb2.Namespace) -> NewNamespace:
     policy = Policy(
         allow_opaque=namespace.policy.allow_opaque,
-        required_signers=tuple(namespace.policy.required_signers),
         undelete_days=_undelete_days(namespace.policy),
         keep_versions=namespace.policy.keep_versions,
     )
@@ -44,7 +43,6 @@ def namespace_edit(request: pb.UpdateNamespaceRequest) -> NamespaceEdit:
         description=asked.description if "description" in paths else None,
         policy=PolicyEdit(
             allow_opaque=asked.policy.allow_opaque if "allow_opaque" in named else None,
-            required_signers=tuple(asked.policy.required_signers) if "required_signers" in named else None,
             undelete_days=_undelete_days(asked.policy) if "undelete_days" in named else None,
             keep_versions=asked.policy.keep_versions if "keep_versions" in named else None,
         ),

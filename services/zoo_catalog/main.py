@@ -10,6 +10,7 @@ from zoo.catalog.v1 import access_service_pb2_grpc as access_rpc
 from zoo.catalog.v1 import catalog_service_pb2_grpc as catalog_rpc
 from zoo.catalog.v1 import change_service_pb2_grpc as change_rpc
 from zoo.catalog.v1 import lineage_service_pb2_grpc as lineage_rpc
+from zoo.catalog.v1 import signature_service_pb2_grpc as signature_rpc
 from zoo.iam.v1 import iam_service_pb2_grpc as iam_rpc
 from zoo_catalog.access import AccessSnapshots
 from zoo_catalog.access_servicer import AccessServicer
@@ -30,13 +31,18 @@ from zoo_catalog.keys import Keys
 from zoo_catalog.lineage import LineageReader
 from zoo_catalog.lineage_servicer import LineageServicer
 from zoo_catalog.models import Models
+from zoo_catalog.namespace_edits import NamespaceEdits
 from zoo_catalog.namespaces import Namespaces
 from zoo_catalog.pin_keeper import PinKeeper
 from zoo_catalog.publish import Publisher
 from zoo_catalog.purge import Purger
+from zoo_catalog.quarantine import Quarantine
 from zoo_catalog.rules import RULES, SERVICES
 from zoo_catalog.search import Search
 from zoo_catalog.settings import Settings
+from zoo_catalog.signature_servicer import SignatureServicer
+from zoo_catalog.signatures import Signatures
+from zoo_catalog.signers import Signers
 from zoo_catalog.versions import Versions
 from zoo_server.log import configure_logging
 from zoo_server.peers import open_peer
@@ -74,8 +80,10 @@ async def serve(settings: Settings) -> None:
 
 def register(server: grpc.aio.Server, database: Database, artifacts: Artifacts, feed: ChangeFeed) -> None:
     """Put the services on the server; the feed has to be closed before the server can drain."""
+    namespaces = Namespaces(database)
     parts = CatalogParts(
-        namespaces=Namespaces(database),
+        namespaces=namespaces,
+        namespace_edits=NamespaceEdits(namespaces, artifacts),
         models=Models(database),
         search=Search(database),
         versions=Versions(database),
@@ -83,6 +91,7 @@ def register(server: grpc.aio.Server, database: Database, artifacts: Artifacts, 
         edits=VersionEdits(database),
         deletions=Deletions(database),
         purger=Purger(database, artifacts),
+        quarantine=Quarantine(database, artifacts),
         aliases=Aliases(database),
     )
     iam = IamServicer(Keys(database), Grants(database), AccessSnapshots(database, feed))
@@ -90,6 +99,8 @@ def register(server: grpc.aio.Server, database: Database, artifacts: Artifacts, 
     access_rpc.add_AccessServiceServicer_to_server(AccessServicer(Gates(database)), server)
     change_rpc.add_ChangeServiceServicer_to_server(ChangeServicer(ChangeLog(database, feed)), server)
     lineage_rpc.add_LineageServiceServicer_to_server(LineageServicer(Edges(database), LineageReader(database)), server)
+    signatures = SignatureServicer(Signatures(database, artifacts), Signers(database))
+    signature_rpc.add_SignatureServiceServicer_to_server(signatures, server)
     iam_rpc.add_IamServiceServicer_to_server(iam, server)
 
 

@@ -31,7 +31,6 @@ def namespace_to_pb(namespace: Namespace) -> model_pb2.Namespace:
 def _policy_to_pb(policy: Policy) -> model_pb2.NamespacePolicy:
     return model_pb2.NamespacePolicy(
         allow_opaque=policy.allow_opaque,
-        required_signers=policy.required_signers,
         undelete_days=policy.undelete_days,
         keep_versions=policy.keep_versions,
     )

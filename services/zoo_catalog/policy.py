@@ -17,10 +17,9 @@ UNDELETE_DAYS = 30
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """`keep_versions` 0: all are kept. `allow_opaque` and `required_signers` are kept here for who enforces them."""
+    """`keep_versions` 0: all are kept. `allow_opaque` is enforced by the artifact service, which is told of it."""
 
     allow_opaque: bool = False
-    required_signers: tuple[str, ...] = ()
     undelete_days: int = UNDELETE_DAYS
     keep_versions: int = 0
 
@@ -35,7 +34,6 @@ class PolicyEdit:
     """What is to become of a policy; None: as it is."""
 
     allow_opaque: bool | None = None
-    required_signers: tuple[str, ...] | None = None
     undelete_days: int | None = None
     keep_versions: int | None = None
 
@@ -51,10 +49,11 @@ async def policy_of(connection: AsyncConnection, namespace_key: str) -> Policy:
 
 
 def policy_to_json(policy: Policy) -> dict[str, Any]:
-    return {**asdict(policy), "required_signers": list(policy.required_signers)}
+    return asdict(policy)
 
 
 def policy_from_json(value: Mapping[str, Any]) -> Policy:
-    """Fields that the row lacks, because it is older than they are, have their defaults."""
-    known: dict[str, Any] = {**value, "required_signers": tuple(value.get("required_signers", ()))}
+    """Fields that the row lacks, because it is older than they are, have their defaults; others are passed over."""
+    names = {field.name for field in fields(Policy)}
+    known: dict[str, Any] = {name: each for name, each in value.items() if name in names}
     return Policy(**known)

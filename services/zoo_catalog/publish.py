@@ -22,6 +22,7 @@ from zoo_catalog.holders import holder_of, purges
 from zoo_catalog.metrics import Metric, metric_to_json
 from zoo_catalog.models import ModelKind, model_row
 from zoo_catalog.names import namespace_of, parse_model
+from zoo_catalog.quarantine import check_not_quarantined
 from zoo_catalog.quota import check_room
 from zoo_catalog.requests import Request
 from zoo_catalog.retention import retain
@@ -62,8 +63,9 @@ class Publisher:
         """Make the next version, and its edges to what it was made from, which the caller may see; with a request_id
         that made one before, return that.
 
-        Raises REFERENCE_INVALID, MODEL_NOT_FOUND, KIND_MISMATCH, REQUEST_ID_REUSED, QUOTA_EXCEEDED, VERSION_NOT_FOUND
-        and ALIAS_NOT_FOUND for parents, EDGE_EXISTS where they contradict each other, and what `Artifacts` raises.
+        Raises REFERENCE_INVALID, MODEL_NOT_FOUND, KIND_MISMATCH, REQUEST_ID_REUSED, MANIFEST_QUARANTINED,
+        QUOTA_EXCEEDED, VERSION_NOT_FOUND and ALIAS_NOT_FOUND for parents, EDGE_EXISTS where they contradict each other,
+        and what `Artifacts` raises.
         """
         name = parse_model(model)
         arguments = {"model": name.casefold(), "manifest_digest": manifest_digest, "source": source}
@@ -76,6 +78,7 @@ class Publisher:
             if made is not None:
                 return await get_version(connection, row, int(made))
             fixed = [await _fixed(connection, parent) for parent in parents]
+            await check_not_quarantined(connection, row.namespace_key, manifest_digest)
         namespace = namespace_of(row.name)
         manifest = await self._artifacts.manifest(namespace, manifest_digest)
         _check_kind(row, manifest)
@@ -90,6 +93,7 @@ class Publisher:
                 made = await request.made(connection)
                 if made is not None:
                     return await get_version(connection, row, int(made))
+                await check_not_quarantined(connection, row.namespace_key, manifest_digest)
                 if await purges(connection, row.id, manifest_digest) == generation:
                     version = await _record(connection, name, publication, actor)
                     await record_parents(connection, f"{row.name}@{version.number}", fixed, actor)

@@ -12,14 +12,15 @@ from zoo_catalog.names import model_not_found, namespace_not_found, namespace_of
 from zoo_server.authorization import Needs, Open, Rule, Rules
 from zoo_server.principal import EVERYWHERE, Role
 
-__all__ = ["ACCESS", "CATALOG", "CHANGES", "IAM", "LINEAGE", "QUOTAS", "RULES", "SERVICES"]
+__all__ = ["ACCESS", "CATALOG", "CHANGES", "IAM", "LINEAGE", "QUOTAS", "RULES", "SERVICES", "SIGNATURES"]
 
 ACCESS = "zoo.catalog.v1.AccessService"
 CATALOG = "zoo.catalog.v1.CatalogService"
 CHANGES = "zoo.catalog.v1.ChangeService"
 LINEAGE = "zoo.catalog.v1.LineageService"
 IAM = "zoo.iam.v1.IamService"
-SERVICES = (ACCESS, CATALOG, CHANGES, LINEAGE, IAM)
+SIGNATURES = "zoo.catalog.v1.SignatureService"
+SERVICES = (ACCESS, CATALOG, CHANGES, LINEAGE, SIGNATURES, IAM)
 
 
 def _in_model(role: Role, model: Callable[[Any], str]) -> Rule:
@@ -67,6 +68,8 @@ RULES: Rules = {
     f"/{CATALOG}/UndeleteVersion": _in_model(Role.PUBLISHER, lambda message: parse_model(message.model)),
     f"/{CATALOG}/PurgeVersion": _in_model(Role.ADMIN, lambda message: parse_model(message.model)),
     f"/{CATALOG}/SetMetrics": _in_model(Role.PUBLISHER, lambda message: parse(message.reference).model),
+    f"/{CATALOG}/QuarantineVersion": _in_model(Role.ADMIN, lambda message: parse(message.reference).model),
+    f"/{CATALOG}/ReleaseVersion": _in_model(Role.ADMIN, lambda message: parse(message.reference).model),
     f"/{CATALOG}/SetAlias": _in_model(Role.PUBLISHER, lambda message: parse_model(message.alias.model)),
     f"/{CATALOG}/GetAlias": _in_model(Role.VIEWER, lambda message: parse_model(message.model)),
     f"/{CATALOG}/ListAliases": _in_model(Role.VIEWER, lambda message: parse_model(message.model)),
@@ -80,6 +83,10 @@ RULES: Rules = {
     f"/{LINEAGE}/CreateEdge": _in_model(Role.PUBLISHER, lambda message: parse(message.edge.child).model),
     f"/{LINEAGE}/DeleteEdge": _in_model(Role.PUBLISHER, lambda message: parse(message.child).model),
     f"/{LINEAGE}/GetLineage": _in_model(Role.VIEWER, lambda message: parse(message.reference).model),
+    f"/{SIGNATURES}/AddSignature": _in_model(Role.PUBLISHER, lambda message: parse(message.reference).model),
+    f"/{SIGNATURES}/ListSignatures": _in_model(Role.VIEWER, lambda message: parse(message.reference).model),
+    f"/{SIGNATURES}/SetTrustedSigners": _in_namespace(Role.ADMIN, lambda message: message.namespace),
+    f"/{SIGNATURES}/ListTrustedSigners": _in_namespace(Role.VIEWER, lambda message: message.namespace),
     f"/{IAM}/CreateKey": _OF_THE_CLUSTER,
     f"/{IAM}/ListKeys": _OF_THE_CLUSTER,
     f"/{IAM}/RevokeKey": _OF_THE_CLUSTER,

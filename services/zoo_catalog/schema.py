@@ -4,6 +4,7 @@
                         ├─< model_tags (the tags again, one a row, to find models by)
                         ├─< aliases ─< alias_targets >─ versions
                         └─< access_requests (of subjects)
+    versions ─< signatures      namespaces ─< trusted_signers, signing_policies
     edges: version >─< version      keys, grants (of subjects)      requests (what request ids were used for)
     changes (everything, in order)
 
@@ -51,6 +52,9 @@ __all__ = [
     "models",
     "namespaces",
     "requests",
+    "signatures",
+    "signing_policies",
+    "trusted_signers",
     "versions",
 ]
 
@@ -288,4 +292,37 @@ changes = Table(
     Index("changes_by_model", "model_key", "sequence"),
     # A sequence is never given twice, even if the end of the log were removed: it serves as etag.
     sqlite_autoincrement=True,
+)
+
+signatures = Table(
+    "signatures",
+    metadata,
+    Column("model_id", Integer, nullable=False),
+    Column("version", Integer, nullable=False),
+    # SHA-256 of the signer's public key in DER.
+    Column("key_id", String(SHA256_HEX_LENGTH), nullable=False),
+    Column("public_key", Text, nullable=False),
+    Column("bundle", LargeBinary, nullable=False),
+    Column("creator", String(SUBJECT_LENGTH), nullable=False),
+    Column("create_time", UtcTime, nullable=False),
+    PrimaryKeyConstraint("model_id", "version", "key_id"),
+    ForeignKeyConstraint(["model_id", "version"], ["versions.model_id", "versions.version"]),
+)
+
+trusted_signers = Table(
+    "trusted_signers",
+    metadata,
+    Column[Any]("namespace_key", ForeignKey("namespaces.key"), nullable=False),
+    Column("name", String(NAME_LENGTH), nullable=False),
+    Column("key_id", String(SHA256_HEX_LENGTH), nullable=False),
+    Column("public_key", Text, nullable=False),
+    PrimaryKeyConstraint("namespace_key", "name"),
+)
+
+signing_policies = Table(
+    "signing_policies",
+    metadata,
+    Column[Any]("namespace_key", ForeignKey("namespaces.key"), primary_key=True),
+    Column("require_signatures", Boolean, nullable=False),
+    Column("etag", BigInteger, nullable=False),
 )

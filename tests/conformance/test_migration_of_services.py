@@ -16,17 +16,24 @@ import zoo_artifact.main
 import zoo_artifact.schema
 import zoo_catalog.main
 import zoo_catalog.schema
-from support.artifact_server import artifact_server
-from support.catalog_service import running_catalog
+from modelzoo.signing import bundle as signing
+from modelzoo.signing.keys import new_key
+from support.artifact_fake import file_of
+from support.artifact_server import artifact_server, manifest_of
+from support.catalog_service import CatalogService, running_catalog
 from zoo.catalog.v1 import access_service_pb2 as access_pb
 from zoo.catalog.v1 import catalog_service_pb2 as catalog_pb
 from zoo.catalog.v1 import model_pb2
+from zoo.catalog.v1 import signature_service_pb2 as signature_pb
 from zoo.catalog.v1.edge_pb2 import EDGE_KIND_FINE_TUNED, Parent
+from zoo.catalog.v1.signature_pb2 import TrustedSigner
 from zoo.iam.v1 import iam_service_pb2 as iam_pb
 from zoo_server.principal import Role
 from zoo_store.blobs_memory import MemoryBlobStore
 from zoo_store.migration import HERE, migrate, migrate_back
 from zoo_store.sql import Database
+
+OTHER = {"other.bin": b"2"}
 
 Use = Callable[[], Awaitable[None]]
 
@@ -57,8 +64,23 @@ async def catalog(folder: Path, url: str) -> AsyncIterator[Running]:
             await zoo.admin.publish("team/bert", digest, request_id="r1", parents=[parent])
             await zoo.admin.set_alias("team/bert", "prod", {1: 1, 2: 3})
             assert (await zoo.admin.get("team/bert@sha256:" + digest)).version == 2
+            await sign(zoo)
 
         yield Running(zoo.database, use)
+
+
+async def sign(zoo: CatalogService) -> None:
+    """The first version, by a key that the namespace trusts."""
+    key = new_key()
+    bundle = signing.sign("", {"weights.bin": file_of("weights.bin", b"team/bert 0").sha256}, key)
+    pem = key.public_key.pem
+    await zoo.admin.signatures.AddSignature(
+        signature_pb.AddSignatureRequest(reference="team/bert@1", bundle=bundle, public_key=pem)
+    )
+    signers = [TrustedSigner(name="release", public_key=pem)]
+    await zoo.admin.signatures.SetTrustedSigners(
+        signature_pb.SetTrustedSignersRequest(namespace="team", signers=signers)
+    )
 
 
 @asynccontextmanager
@@ -68,6 +90,10 @@ async def artifact(folder: Path, url: str) -> AsyncIterator[Running]:
         async def use() -> None:
             digest = await server.caller().push({"weights.bin": b"1"})
             assert await server.caller().read(digest, "weights.bin") == b"1"
+            admin = server.caller({"team": Role.ADMIN})
+            await admin.allow_opaque()
+            await admin.release(manifest_of(OTHER).digest())
+            await admin.quarantine(await server.caller().push(OTHER))
             state = server.upkeep.state
             await state.confirm("service:catalog", (await state.get()).index_id)
 

@@ -1,5 +1,5 @@
-"""Publishing, moving, deleting, undeleting and purging with the process dying before, after, or just behind every step
-that another could see.
+"""Publishing, moving, quarantining, deleting, undeleting and purging with the process dying before, after, or just
+behind every step that another could see.
 
 The drivers are wrapped: each call of the artifact service and each commit is a place to die. The operation runs once to
 count its places; then, for each of them, everything is opened anew, the operation dies there, the tables are opened
@@ -30,6 +30,7 @@ from zoo_catalog.models import Models
 from zoo_catalog.namespaces import insert_namespace
 from zoo_catalog.publish import Publisher
 from zoo_catalog.purge import Purger
+from zoo_catalog.quarantine import Quarantine
 from zoo_catalog.schema import alias_targets, aliases, cards, changes, models, requests, versions
 from zoo_catalog.versions import Versions
 from zoo_server.principal import Principal, Role
@@ -38,6 +39,8 @@ from zoo_store.sql import Database, open_database
 
 DIGEST = "a" * 64
 DELETED_DIGEST = "d" * 64
+# Stands among the pins for a quarantine.
+HELD = "quarantined"
 DUE = datetime(2000, 1, 1, tzinfo=UTC)
 ADMIN = Principal("admin", {"*": Role.ADMIN})
 TABLES = (models, versions, cards, aliases, alias_targets, requests, changes)
@@ -138,6 +141,12 @@ class CrashingArtifacts:
 
         await self._places.pass_by(unpin)
 
+    async def quarantine(self, namespace: str, manifest_digest: str, reason: str) -> None:
+        async def quarantine() -> None:
+            self._pins.add((namespace, manifest_digest, HELD))
+
+        await self._places.pass_by(quarantine)
+
     async def manifest(self, namespace: str, manifest_digest: str) -> Manifest:
         async def manifest() -> Manifest:
             return MANIFEST
@@ -201,6 +210,11 @@ async def undelete(database: Any, pins: set[tuple[str, str, str]], places: Place
 
 async def delete_model(database: Any, pins: set[tuple[str, str, str]], places: Places) -> None:
     await Deletions(database).delete_model("team/bert", "", "admin")
+
+
+async def hold(database: Any, pins: set[tuple[str, str, str]], places: Places) -> None:
+    quarantine = Quarantine(database, CrashingArtifacts(pins, places))  # type: ignore[arg-type]
+    assert len(await quarantine.put("team/bert@2", "leaks", "admin")) == 2
 
 
 def timeless(tables: list[Any]) -> list[Any]:
@@ -293,7 +307,7 @@ async def opened(folder: Path) -> AsyncIterator[Database]:
         yield database
 
 
-@pytest.mark.parametrize("operation", [publish, move, delete, undelete, delete_model])
+@pytest.mark.parametrize("operation", [publish, move, hold, delete, undelete, delete_model])
 async def test_wherever_it_dies_all_of_it_or_nothing_is_there_and_a_retry_ends_it(
     operation: Operation, tmp_path: Path
 ) -> None:
@@ -317,13 +331,15 @@ async def die_and_retry(operation: Operation, places: Places, url: str, nothing:
         if operation is publish and left == everything:
             assert pins, "recorded without a pin"
             assert (await Versions(database).resolve("team/bert", ADMIN)).number == 4
+        if operation is hold and left == everything:
+            assert ("team", DIGEST, HELD) in pins, "said to be quarantined while the bytes are everybody's"
         await operation(database, pins, Places())
         after = timeless(await contents(database))
         if operation is not move or left == nothing:
             assert after == everything, f"the retry in {url} did not end it"
         else:  # moved twice: the same alias, one more change
             assert after[:-1] == everything[:-1]
-        assert pins <= {("team", DIGEST, "catalog:team/bert")}
+        assert pins <= {("team", DIGEST, "catalog:team/bert"), ("team", DIGEST, HELD)}
 
 
 KEPT = ("team", DIGEST, "catalog:team/bert")

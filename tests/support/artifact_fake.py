@@ -17,11 +17,15 @@ __all__ = ["ArtifactFake", "file_of", "running_artifact_fake"]
 
 
 class ArtifactFake(rpc.ArtifactServiceServicer):
-    """`pins` are (namespace, manifest digest, holder). While `failing` is set, every call ends with that error."""
+    """`pins` are (namespace, manifest digest, holder), `quarantined` are reasons by namespace and digest, `opaque` is
+    what namespaces take. While `failing` is set, every call ends with that error.
+    """
 
     def __init__(self) -> None:
         self.address = ""
         self.pins: set[tuple[str, str, str]] = set()
+        self.quarantined: dict[tuple[str, str], str] = {}
+        self.opaque: dict[str, bool] = {}
         self.calls: list[str] = []
         self.failing: ZooError | None = None
         self._manifests: dict[tuple[str, str], tuple[bytes, Mapping[str, bytes]]] = {}
@@ -36,6 +40,26 @@ class ArtifactFake(rpc.ArtifactServiceServicer):
         await self._find("Pin", request, context)
         self.pins.add((request.namespace, request.manifest_digest, request.holder))
         return pb.PinResponse()
+
+    async def QuarantineManifest(
+        self, request: pb.QuarantineManifestRequest, context: Any
+    ) -> pb.QuarantineManifestResponse:
+        await self._find("QuarantineManifest", request, context)
+        self.quarantined[request.namespace, request.manifest_digest] = request.reason
+        return pb.QuarantineManifestResponse()
+
+    async def ReleaseManifest(self, request: pb.ReleaseManifestRequest, context: Any) -> pb.ReleaseManifestResponse:
+        await self._find("ReleaseManifest", request, context)
+        self.quarantined.pop((request.namespace, request.manifest_digest), None)
+        return pb.ReleaseManifestResponse()
+
+    async def SetNamespacePolicy(
+        self, request: pb.SetNamespacePolicyRequest, context: Any
+    ) -> pb.SetNamespacePolicyResponse:
+        if self.failing is not None:
+            await _abort(context, self.failing)
+        self.opaque[request.namespace] = request.policy.allow_opaque
+        return pb.SetNamespacePolicyResponse(policy=request.policy)
 
     async def Unpin(self, request: pb.UnpinRequest, context: Any) -> pb.UnpinResponse:
         self.calls.append("Unpin")

@@ -16,6 +16,7 @@ from zoo.catalog.v1 import catalog_service_pb2_grpc as catalog_rpc
 from zoo.catalog.v1 import change_service_pb2_grpc as change_rpc
 from zoo.catalog.v1 import lineage_service_pb2_grpc as lineage_rpc
 from zoo.catalog.v1 import model_pb2
+from zoo.catalog.v1 import signature_service_pb2_grpc as signature_rpc
 from zoo.iam.v1 import iam_service_pb2_grpc as iam_rpc
 from zoo_catalog.artifacts import Artifacts
 from zoo_catalog.feed import ChangeFeed, open_feed
@@ -54,6 +55,7 @@ class Caller:
     lineage: lineage_rpc.LineageServiceStub
     iam: iam_rpc.IamServiceStub
     access: access_rpc.AccessServiceStub
+    signatures: signature_rpc.SignatureServiceStub
 
     async def model(self, name: str, **fields: str) -> model_pb2.Model:
         request = pb.CreateModelRequest(model=model_pb2.Model(name=name), **fields)
@@ -65,6 +67,13 @@ class Caller:
 
     async def get(self, reference: str) -> model_pb2.Version:
         return (await self.catalog.GetVersion(pb.GetVersionRequest(reference=reference))).version
+
+    async def quarantine(self, reference: str, reason: str = "bad") -> list[model_pb2.Version]:
+        request = pb.QuarantineVersionRequest(reference=reference, reason=reason)
+        return list((await self.catalog.QuarantineVersion(request)).versions)
+
+    async def release(self, reference: str) -> list[model_pb2.Version]:
+        return list((await self.catalog.ReleaseVersion(pb.ReleaseVersionRequest(reference=reference))).versions)
 
     async def set_alias(self, model: str, name: str, targets: Mapping[int, int], etag: str = "") -> model_pb2.Alias:
         shares = [model_pb2.AliasTarget(version=number, weight=weight) for number, weight in targets.items()]
@@ -94,6 +103,7 @@ class CatalogService:
             lineage_rpc.LineageServiceStub(channel),
             iam_rpc.IamServiceStub(channel),
             access_rpc.AccessServiceStub(channel),
+            signature_rpc.SignatureServiceStub(channel),
         )
 
     async def namespace(self, name: str) -> None:

@@ -10,6 +10,7 @@ from modelzoo.errors import (
     NotFound,
     PermissionDenied,
     ResourceExhausted,
+    Unavailable,
 )
 from support.catalog_service import Caller, CatalogService, refused
 from zoo.catalog.v1 import catalog_service_pb2 as pb
@@ -36,11 +37,11 @@ async def test_a_new_namespace_can_undelete_for_thirty_days_and_keeps_everything
 
 async def test_only_what_the_mask_names_changes(zoo: CatalogService) -> None:
     await zoo.namespace("team")
-    await update(zoo.admin, "policy", policy={"keep_versions": 5, "required_signers": ["a", "b"], "undelete_days": 0})
+    await update(zoo.admin, "policy", policy={"keep_versions": 5, "undelete_days": 0})
     changed = await update(zoo.admin, "policy.allow_opaque", description="ignored", policy={"allow_opaque": True})
     assert changed == (await read(zoo)).namespace
     assert (changed.description, changed.policy.allow_opaque, changed.policy.keep_versions) == ("", True, 5)
-    assert (list(changed.policy.required_signers), changed.policy.undelete_days) == (["a", "b"], 0)
+    assert changed.policy.undelete_days == 0
 
 
 async def test_without_a_mask_what_is_set_changes(zoo: CatalogService) -> None:
@@ -145,3 +146,23 @@ class TestQuota:
         await update(zoo.admin, "quota_bytes", quota_bytes=79)
         with refused(ResourceExhausted, "QUOTA_EXCEEDED"):
             await zoo.admin.catalog.UndeleteModel(pb.UndeleteModelRequest(name="team/bert"))
+
+
+async def test_the_artifact_service_is_told_whether_opaque_files_are_taken(zoo: CatalogService) -> None:
+    await zoo.namespace("team")
+    assert zoo.artifact.opaque == {}
+    await update(zoo.admin, "policy.allow_opaque", policy={"allow_opaque": True})
+    assert zoo.artifact.opaque == {"team": True}
+    zoo.artifact.failing = Unavailable("STORAGE_UNAVAILABLE", "away")
+    with refused(Unavailable, "DEPENDENCY_UNAVAILABLE"):
+        await update(zoo.admin, "policy.allow_opaque", policy={"allow_opaque": False})
+    zoo.artifact.failing = None
+    await update(zoo.admin, "policy.allow_opaque", policy={"allow_opaque": False})
+    assert zoo.artifact.opaque == {"team": False}
+
+
+async def test_with_an_old_etag_it_is_told_nothing(zoo: CatalogService) -> None:
+    await zoo.namespace("team")
+    with refused(Aborted, "ETAG_MISMATCH"):
+        await update(zoo.admin, "policy.allow_opaque", etag="1000", policy={"allow_opaque": True})
+    assert zoo.artifact.opaque == {}

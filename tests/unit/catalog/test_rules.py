@@ -32,6 +32,9 @@ FIELDS: dict[str, Any] = {
     "dataset": "glue",
     "values": {"accuracy": 1.0},
     "decision": 2,
+    "reason": "why not",
+    "bundle": b"{}",
+    "public_key": "-----BEGIN",
     "edge": {"child": "team/bert", "parent": "team/bert", "kind": 1},
     "child": "team/bert",
     "parent": "team/bert",
@@ -48,6 +51,8 @@ OTHERWISE: dict[str, dict[str, Any]] = {
     "ListGrants": {"namespace": "team"},
     "RevokeGrant": {"namespace": "team"},
     "DeleteNamespace": {"name": "team"},
+    "SetTrustedSigners": {"namespace": "team"},
+    "ListTrustedSigners": {"namespace": "team"},
     "UpdateModel": {"model": {"name": "team/bert", "description": "x"}},
     "UpdateVersion": {"version": {"model": "team/bert", "version": 1, "state_reason": "x"}},
 }
