@@ -14,7 +14,7 @@ from zoo.catalog.v1 import catalog_service_pb2_grpc as rpc
 from zoo.catalog.v1 import model_pb2 as pb
 from zoo_server.call import remaining_s
 
-__all__ = ["Catalog", "GrpcCatalog", "Version"]
+__all__ = ["TIMEOUT_S", "Catalog", "GrpcCatalog", "Version", "translate"]
 
 TIMEOUT_S = 10.0
 RETRY_AFTER_S = 1.0
@@ -69,7 +69,7 @@ class GrpcCatalog:
         try:
             response = await self._stub.GetVersion(request, timeout=remaining_s(TIMEOUT_S))
         except grpc.aio.AioRpcError as error:
-            raise _translated(error) from error
+            raise translate(error) from error
         return _from_pb(response.version)
 
     async def grants(self, model: str, subject: str) -> bool:
@@ -77,10 +77,11 @@ class GrpcCatalog:
         try:
             return (await self._access.CheckAccess(request, timeout=remaining_s(TIMEOUT_S))).granted
         except grpc.aio.AioRpcError as error:
-            raise _translated(error) from error
+            raise translate(error) from error
 
 
-def _translated(error: grpc.aio.AioRpcError) -> ZooError:
+def translate(error: grpc.aio.AioRpcError) -> ZooError:
+    """What the catalog said, or DEPENDENCY_UNAVAILABLE where it does not answer."""
     cause = from_rpc_error(error)
     if not isinstance(cause, Unavailable):
         return cause
@@ -96,9 +97,10 @@ def _from_pb(version: pb.Version) -> Version:
     reference = f"{version.model}@{version.version}"
     if version.state not in _USABLE:
         state = pb.VersionState.Name(version.state).removeprefix("VERSION_STATE_")
+        why = f" ({version.state_reason})" if version.state_reason else ""
         raise FailedPrecondition(
             "VERSION_STATE_INVALID",
-            f"{reference} is {state.lower()} and must not be run: use another version",
+            f"{reference} is {state.lower()}{why} and must not be run: use another version",
             metadata={"state": state},
         )
     facts = version.facts

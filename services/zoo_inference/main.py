@@ -22,6 +22,7 @@ from zoo_inference.rules import RULES, SERVICE
 from zoo_inference.scrubbing import Scrubber
 from zoo_inference.servicer import InferenceServicer
 from zoo_inference.settings import Settings
+from zoo_inference.signed import GrpcSignatures, SignedCatalog
 from zoo_inference.worker import Worker, WorkerLimits
 from zoo_server.log import configure_logging
 from zoo_server.peers import open_peer, open_sync_peer
@@ -50,7 +51,8 @@ async def serve(settings: Settings) -> None:
         source = PulledSource(artifact, cache)
         loader = Loader(source, settings.batch_requests, settings.batch_memory_bytes)
         limits = WorkerLimits(settings.queue, settings.memory_bytes)
-        worker = Worker(GrpcCatalog(catalog), loader, limits, settings.resource_class)
+        signed = SignedCatalog(GrpcCatalog(catalog), GrpcSignatures(catalog, artifact))
+        worker = Worker(signed, loader, limits, settings.resource_class)
         stack.push_async_callback(worker.residency.close)
         stack.push_async_callback(worker.inference.close)
         server = build(settings, RULES)
@@ -65,8 +67,10 @@ async def serve(settings: Settings) -> None:
         async with asyncio.TaskGroup() as tasks:
             announcing = tasks.create_task(announcer.run())
             scrubbing = tasks.create_task(Scrubber(cache, lambda: worker.admission.running == 0).run())
+            patrolling = tasks.create_task(worker.patrol.run())
             await server.run((SERVICE,), on_drain=worker.drain)
             announcing.cancel()
+            patrolling.cancel()
             scrubbing.cancel()
 
 

@@ -53,6 +53,8 @@ class Residency(Generic[M]):
         self._load = load
         self._on_change = on_change
         self._residents: dict[str, Resident[M]] = {}
+        # No longer to be used by anybody new, and still used.
+        self._leaving: list[Resident[M]] = []
         self._loading: dict[str, asyncio.Task[M]] = {}
         self._uses = itertools.count(1)
         self._one_load = asyncio.Lock()
@@ -65,7 +67,8 @@ class Residency(Generic[M]):
     @property
     def used_bytes(self) -> int:
         """Bytes that loaded models take."""
-        return sum(resident.size_bytes for resident in self._residents.values() if resident.model is not None)
+        held = [*self._residents.values(), *self._leaving]
+        return sum(resident.size_bytes for resident in held if resident.model is not None)
 
     @asynccontextmanager
     async def use(self, version: Version) -> AsyncGenerator[M]:
@@ -82,7 +85,25 @@ class Residency(Generic[M]):
         finally:
             resident.users -= 1
             resident.last_used = next(self._uses)
+            if resident.users == 0 and resident in self._leaving:
+                await self._leave(resident)
             self._freed.set()
+
+    async def drop(self, manifest_digest: str) -> None:
+        """Nobody new gets the model; its memory is given back when the last who uses it now has ended.
+
+        One that is still loading stays.
+        """
+        resident = self._residents.get(manifest_digest)
+        if resident is None or resident.model is None:
+            return
+        if resident.users == 0:
+            await self._evict(resident)
+            self._freed.set()
+        else:
+            del self._residents[manifest_digest]
+            self._leaving.append(resident)
+            self._on_change()
 
     async def close(self) -> None:
         """Stop loading and let go of everything."""
@@ -92,6 +113,8 @@ class Residency(Generic[M]):
         await asyncio.gather(*loading, return_exceptions=True)
         for resident in self.residents:
             await self._evict(resident)
+        for resident in list(self._leaving):
+            await self._leave(resident)
 
     def _begin(self, version: Version) -> Resident[M]:
         placement = self._place(version)
@@ -136,6 +159,12 @@ class Residency(Generic[M]):
                 await self._evict(min(idle, key=lambda one: one.last_used))
             else:
                 await self._freed.wait()
+
+    async def _leave(self, resident: Resident[M]) -> None:
+        self._leaving.remove(resident)
+        self._on_change()
+        if resident.model is not None:
+            await resident.model.close()
 
     async def _evict(self, resident: Resident[M]) -> None:
         del self._residents[resident.version.manifest_digest]

@@ -12,6 +12,7 @@ from zoo_inference.gate import Gate
 from zoo_inference.inference import Inference
 from zoo_inference.loader import Loader
 from zoo_inference.model import LoadedModel
+from zoo_inference.patrol import Patrol
 from zoo_inference.placement import has_fast_bfloat16, place
 from zoo_inference.residency import Residency
 from zoo_inference.resolve import Resolver
@@ -46,6 +47,7 @@ class Worker:
             loader.load,
             self._change,
         )
+        self.patrol = Patrol(catalog, self.residency)
         self.inference = Inference(Resolver(catalog), Gate(catalog), self.residency, self.admission)
 
     def describe(self, address: str) -> WorkerPresence:

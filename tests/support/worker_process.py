@@ -10,6 +10,9 @@ from pathlib import Path
 
 import grpc
 
+from modelzoo.pull import get_manifest
+from modelzoo.signing.bundle import sha256_of, sign
+from modelzoo.signing.keys import SigningKey, new_key
 from modelzoo.tree import read_tree
 from modelzoo.upload import upload
 from support.inference_worker import Calls
@@ -19,6 +22,9 @@ from support.zoo_in_process import artifact_and_catalog
 from zoo.catalog.v1 import catalog_service_pb2 as pb
 from zoo.catalog.v1 import catalog_service_pb2_grpc as rpc
 from zoo.catalog.v1 import model_pb2
+from zoo.catalog.v1 import signature_service_pb2 as signature_pb
+from zoo.catalog.v1 import signature_service_pb2_grpc as signature_rpc
+from zoo.catalog.v1.signature_pb2 import TrustedSigner
 from zoo_artifact.rules import SERVICE as ARTIFACT
 from zoo_catalog.rules import CATALOG
 from zoo_server.peers import open_peer, open_sync_peer
@@ -55,6 +61,32 @@ class WorkerProcess:
             request = pb.CreateVersionRequest(model=model, manifest_digest=digest)
             return (await catalog.CreateVersion(request)).version
 
+    async def sign(self, version: model_pb2.Version) -> None:
+        """Require signatures in the version's namespace by a new key, and sign the version with it."""
+        namespace, reference, key = version.model.partition("/")[0], f"{version.model}@{version.version}", new_key()
+        with open_sync_peer(self.artifact, self.admin) as channel:
+            manifest = await asyncio.to_thread(get_manifest, channel, namespace, version.manifest_digest)
+        async with open_peer(self.catalog, self.admin) as channel:
+            request = signature_pb.AddSignatureRequest(
+                reference=reference,
+                bundle=sign(reference, sha256_of(manifest), key),
+                public_key=key.public_key.pem,
+            )
+            await signature_rpc.SignatureServiceStub(channel).AddSignature(request)
+        await self.trust(namespace, key)
+
+    async def trust(self, namespace: str, key: SigningKey) -> None:
+        """The namespace requires signatures by this key, and no other."""
+        signer = TrustedSigner(name="release", public_key=key.public_key.pem)
+        request = signature_pb.SetTrustedSignersRequest(namespace=namespace, signers=[signer], require_signatures=True)
+        async with open_peer(self.catalog, self.admin) as channel:
+            await signature_rpc.SignatureServiceStub(channel).SetTrustedSigners(request)
+
+    async def quarantine(self, reference: str) -> None:
+        async with open_peer(self.catalog, self.admin) as channel:
+            request = pb.QuarantineVersionRequest(reference=reference, reason="a test")
+            await rpc.CatalogServiceStub(channel).QuarantineVersion(request)
+
     def _upload(self, namespace: str, directory: Path) -> str:
         with open_sync_peer(self.artifact, self.admin) as channel:
             return upload(channel, read_tree(directory), namespace, format="transformers").digest
@@ -69,7 +101,7 @@ async def worker_process(folder: Path, redis_url: str) -> AsyncGenerator[WorkerP
     trusted = [
         TrustedKey("gateway", gateway.public_key(), None),
         TrustedKey("admin", admin.public_key(), Principal("admin", {"*": Role.ADMIN})),
-        TrustedKey("catalog", catalog.public_key(), Principal("service:catalog", {"*": Role.PUBLISHER})),
+        TrustedKey("catalog", catalog.public_key(), Principal("service:catalog", {"*": Role.ADMIN})),
         TrustedKey("worker", worker.public_key(), Principal("service:worker", {"*": Role.VIEWER})),
     ]
     save_trust(folder / "trust.json", trusted)

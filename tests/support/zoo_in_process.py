@@ -51,7 +51,7 @@ def zoo_in_process(
     trusted = Verifier(
         [
             TrustedKey("gateway", gateway.public_key(), None),
-            TrustedKey("catalog", catalog.public_key(), Principal("service:catalog", {"*": Role.PUBLISHER})),
+            TrustedKey("catalog", catalog.public_key(), Principal("service:catalog", {"*": Role.ADMIN})),
         ]
     )
     services = artifact_and_catalog(folder, trusted, catalog, store or MemoryBlobStore())

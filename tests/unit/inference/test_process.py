@@ -3,10 +3,13 @@
 import os
 import signal
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
+from modelzoo.errors import FailedPrecondition
+from modelzoo.signing.keys import new_key
 from support.tiny_models import reciting_gpt2
 from support.waiting import eventually
 from support.worker_process import WorkerProcess, worker_process
@@ -43,6 +46,31 @@ async def test_a_published_version_streams_is_announced_and_outlives_sigterm(
     assert messages[-1].finish.manifest_digest == version.manifest_digest
 
     await eventually(lambda: gone(worker))
+
+
+async def test_it_runs_signed_versions_alone_where_they_are_required_and_unloads_what_is_quarantined(
+    worker: WorkerProcess, tmp_path: Path
+) -> None:
+    version = await worker.publish("acme/recites", reciting_gpt2(tmp_path / "model", "abc", after=1))
+    calls = worker.calls()
+    await worker.trust("acme", new_key())
+    assert (await calls.refusal(calls.generate("acme/recites@1", text=">"))).reason == "SIGNATURE_REQUIRED"
+    await worker.sign(version)
+
+    async def runs() -> bool:
+        with suppress(FailedPrecondition):  # until it asks again
+            return bool((await calls.generate("acme/recites@1", text=">")).finish.manifest_digest)
+        return False
+
+    await eventually(runs)
+    await worker.quarantine("acme/recites@1")
+
+    async def is_unloaded() -> bool:
+        presence = await worker.announced()
+        return presence is not None and presence.models == ()
+
+    await eventually(is_unloaded)
+    assert (await calls.refusal(calls.generate("acme/recites@1", text=">"))).reason == "VERSION_STATE_INVALID"
 
 
 async def loaded(worker: WorkerProcess) -> WorkerPresence | None:
