@@ -67,7 +67,8 @@ def _parameters(command: Any, known: Any = None) -> list[str]:
     rows = [
         f"| `{_placeholder(param)}` | {param.help or ''} |"
         for param in command.params
-        if param.help and left_out.isdisjoint(param.opts)
+        # A command's own option may have the name of one that every other command takes.
+        if param.help and (param.expose_value or left_out.isdisjoint(param.opts))
     ]
     return ["| | |", "|---|---|", *rows] if rows else []
 
@@ -81,7 +82,7 @@ def _examples(command: Any) -> list[str]:
 def _placeholder(param: Any) -> str:
     if param.param_type_name == "argument":
         return param.metavar or param.name.upper()
-    names = ", ".join(param.opts)
+    names = "/".join([", ".join(param.opts), *param.secondary_opts])
     return names if param.is_flag else f"{names} {param.metavar or param.name.upper()}"
 
 

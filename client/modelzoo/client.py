@@ -26,6 +26,7 @@ from modelzoo.progress import Progress
 from modelzoo.pull import get_manifest, hold_version, pull_version
 from modelzoo.push import push
 from modelzoo.reference import Alias, parse
+from modelzoo.signatures import Signatures
 from modelzoo.tensor_array import Library
 from modelzoo.tensor_reading import read_tensors, tensor_infos
 from modelzoo.tensor_slice import Index
@@ -46,8 +47,8 @@ class Client(Inference):
     Without arguments, address and key are those of `ZOO_URL` and `ZOO_KEY` or of `~/.config/zoo/config.toml`. Every
     method raises a ZooError: what the server refuses, REFERENCE_INVALID before anything is sent, SERVER_UNREACHABLE.
     Models are run by the methods of Inference; keys, grants and requests for gated models are in `access`, what changes
-    namespaces, models and versions is in `manage`, sweeping and checking in `upkeep`. A reference is `name` or
-    `namespace/name`, and perhaps `@alias`, `@version` or `@sha256:digest`.
+    namespaces, models and versions is in `manage`, signatures in `signatures`, sweeping and checking in `upkeep`. A
+    reference is `name` or `namespace/name`, and perhaps `@alias`, `@version` or `@sha256:digest`.
     """
 
     def __init__(self, url: str | None = None, key: str | None = None) -> None:
@@ -60,6 +61,7 @@ class Client(Inference):
         self.manage = Manage(self._channel)
         self.lineages = Lineages(self._channel)
         self.upkeep = Upkeep(self._channel)
+        self.signatures = Signatures(self._channel)
         self._catalog = rpc.CatalogServiceStub(self._channel)
         self._log = ChangeLog(self._channel)
         self._workers = worker_service_pb2_grpc.WorkerServiceStub(self._channel)

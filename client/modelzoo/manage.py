@@ -40,7 +40,6 @@ class Manage:
         description: str | None = None,
         quota_bytes: int | None = None,
         allow_opaque: bool | None = None,
-        required_signers: Sequence[str] | None = None,
         undelete_days: int | None = None,
         keep_versions: int | None = None,
         etag: str = "",
@@ -48,7 +47,6 @@ class Manage:
         """Change a namespace; 0 takes a quota, or the limit of versions to keep, away."""
         policy = {
             "allow_opaque": allow_opaque,
-            "required_signers": required_signers,
             "undelete_days": undelete_days,
             "keep_versions": keep_versions,
         }
@@ -149,6 +147,19 @@ class Manage:
         version = self._named(ref, etag)
         version.state = model_pb2.VERSION_STATE_READY
         return self._update(version, FieldMask(paths=["state", "state_reason"]))
+
+    def quarantine(self, ref: str, reason: str) -> list[records.Version]:
+        """Take a version out of use, and those of its namespace with the same files; all of them. For admins."""
+        with building():
+            request = pb.QuarantineVersionRequest(reference=str(parse(ref)), reason=reason)
+        with translated():
+            return [wire.version(version) for version in self._catalog.QuarantineVersion(request).versions]
+
+    def release(self, ref: str) -> list[records.Version]:
+        """Put a quarantined version, and those of its namespace with the same files, back into use; all of them."""
+        request = pb.ReleaseVersionRequest(reference=str(parse(ref)))
+        with translated():
+            return [wire.version(version) for version in self._catalog.ReleaseVersion(request).versions]
 
     def delete_version(self, ref: str, *, etag: str = "") -> records.Version:
         """Delete a version; VERSION_IN_USE while an alias targets it."""

@@ -55,7 +55,6 @@ class Policy:
     """What holds for a namespace's models. `keep_versions` None: all are kept."""
 
     allow_opaque: bool
-    required_signers: tuple[str, ...]
     undelete_days: int
     keep_versions: int | None
 

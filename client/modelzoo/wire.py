@@ -47,7 +47,6 @@ def namespace(pb: model_pb2.Namespace, used_bytes: int | None = None) -> records
         create_time=time(pb.create_time),
         policy=records.Policy(
             allow_opaque=pb.policy.allow_opaque,
-            required_signers=tuple(pb.policy.required_signers),
             undelete_days=pb.policy.undelete_days,
             keep_versions=pb.policy.keep_versions or None,
         ),

@@ -22,6 +22,7 @@ from zoo.catalog.v1 import change_service_pb2 as change
 from zoo.catalog.v1 import edge_pb2 as edge
 from zoo.catalog.v1 import lineage_service_pb2 as lineage
 from zoo.catalog.v1 import model_pb2 as model
+from zoo.catalog.v1 import signature_service_pb2 as signature
 from zoo.description.v1 import description_service_pb2 as description
 from zoo.iam.v1 import iam_service_pb2 as iam
 from zoo.iam.v1 import key_pb2 as key
@@ -37,6 +38,7 @@ SERVICES = (
     "zoo.catalog.v1.CatalogService",
     "zoo.catalog.v1.ChangeService",
     "zoo.catalog.v1.LineageService",
+    "zoo.catalog.v1.SignatureService",
     "zoo.description.v1.DescriptionService",
     "zoo.iam.v1.IamService",
     "zoo.inference.v1.InferenceService",
@@ -100,6 +102,14 @@ EXAMPLES = {
         )
     ),
     "AccessService/CheckAccess": writes(access.CheckAccessRequest(model="zoo/none", subject="nobody")),
+    "ArtifactService/QuarantineManifest": writes(
+        artifact.QuarantineManifestRequest(namespace="zoo", manifest_digest=DIGEST, reason="r")
+    ),
+    "ArtifactService/ReleaseManifest": writes(artifact.ReleaseManifestRequest(namespace="zoo", manifest_digest=DIGEST)),
+    "ArtifactService/SetNamespacePolicy": writes(
+        artifact.SetNamespacePolicyRequest(namespace="zoo", policy=artifact.NamespacePolicy())
+    ),
+    "ArtifactService/GetNamespacePolicy": writes(artifact.GetNamespacePolicyRequest(namespace="zoo")),
     "CatalogService/CreateNamespace": writes(
         catalog.CreateNamespaceRequest(namespace=model.Namespace(name="not-to-be"))
     ),
@@ -130,6 +140,8 @@ EXAMPLES = {
     "CatalogService/SetMetrics": writes(
         catalog.SetMetricsRequest(reference="zoo/none@1", dataset="glue", values={"accuracy": 1.0})
     ),
+    "CatalogService/QuarantineVersion": writes(catalog.QuarantineVersionRequest(reference="zoo/none@1", reason="r")),
+    "CatalogService/ReleaseVersion": writes(catalog.ReleaseVersionRequest(reference="zoo/none@1")),
     "CatalogService/SetAlias": writes(
         catalog.SetAliasRequest(alias=model.Alias(model="zoo/none", alias="a", targets=[model.AliasTarget(version=1)]))
     ),
@@ -170,6 +182,12 @@ EXAMPLES = {
     "UpkeepService/Check": writes(upkeep.CheckRequest(sample=0)),
     "UpkeepService/RebuildIndex": writes(upkeep.RebuildIndexRequest()),
     "UpkeepService/ConfirmPins": writes(upkeep.ConfirmPinsRequest(index_id="none")),
+    "SignatureService/AddSignature": writes(
+        signature.AddSignatureRequest(reference="zoo/none@1", bundle=b"{}", public_key="k")
+    ),
+    "SignatureService/ListSignatures": reads(signature.ListSignaturesRequest(reference="zoo/none@1")),
+    "SignatureService/SetTrustedSigners": writes(signature.SetTrustedSignersRequest(namespace="zoo")),
+    "SignatureService/ListTrustedSigners": reads(signature.ListTrustedSignersRequest(namespace="zoo")),
     "WorkerService/ListWorkers": shows_what_is_visible(worker.ListWorkersRequest()),
 }
 

@@ -77,7 +77,7 @@ def show(
 ) -> None:
     """Show a model: what it is, its versions, aliases, files and card. With --tensors, a version's tensors: name,
     number format, shape, bytes, and the blobs that hold them; of the files only the headers are read."""
-    from modelzoo.errors import NotFound, PermissionDenied
+    from modelzoo.errors import FailedPrecondition, NotFound, PermissionDenied
 
     if tensors:
         _show_tensors(ref, glob or "*")
@@ -101,7 +101,10 @@ def show(
                 raise
             version = None
             note(f"{model.name} is gated; `zoo access request {model.name}` asks for access to its files")
-        manifest = None if version is None else client.manifest(version.reference)
+        try:
+            manifest = None if version is None else client.manifest(version.reference)
+        except FailedPrecondition:
+            manifest = None  # quarantined, as the state says
     value = {
         "model": model,
         "version": version,

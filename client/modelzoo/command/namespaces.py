@@ -68,11 +68,11 @@ def update(
         typer.Option(min=0, help="READY versions that stay when one is published, but for aliased and pinned; 0: all."),
     ] = None,
     allow_opaque: Annotated[
-        bool | None, typer.Option("--allow-opaque/--refuse-opaque", help="Whether pickles may be kept, as bytes.")
-    ] = None,
-    signer: Annotated[
-        list[str] | None,
-        typer.Option(metavar="KEY", help="Key that may have signed its versions; repeat it, '' for none."),
+        bool | None,
+        typer.Option(
+            "--allow-opaque/--refuse-opaque",
+            help="Whether pickles, unsafe archives and layers with code may be kept, as bytes that nothing loads.",
+        ),
     ] = None,
     etag: EtagOption = "",
 ) -> None:
@@ -83,7 +83,6 @@ def update(
             description=description,
             quota_bytes=quota_bytes,
             allow_opaque=allow_opaque,
-            required_signers=None if signer is None else [key for key in signer if key],
             undelete_days=undelete_days,
             keep_versions=keep_versions,
             etag=etag,
@@ -110,8 +109,7 @@ def _print(namespace: "Namespace") -> None:
         ("used", "" if namespace.used_bytes is None else size_text(namespace.used_bytes)),
         ("undelete", f"for {policy.undelete_days} days"),
         ("keeps", "all versions" if policy.keep_versions is None else f"the newest {policy.keep_versions} versions"),
-        ("pickles", "kept as bytes" if policy.allow_opaque else "refused"),
-        ("signers", ", ".join(policy.required_signers)),
+        ("opaque files", "kept as bytes" if policy.allow_opaque else "refused"),
         ("made", short_time(namespace.create_time)),
         ("etag", namespace.etag),
     ]
