@@ -5,7 +5,7 @@ from alembic import op
 
 from zoo_store.sql import UtcTime
 
-revision = "0004"
+revision = "0003"
 down_revision = "0002"
 
 
