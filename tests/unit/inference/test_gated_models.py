@@ -4,6 +4,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from modelzoo.arriving import Arriving
 from support.catalog_service import CatalogService, running_catalog
 from support.inference_worker import LocalModels, inference_worker
 from support.tiny_models import tiny_sentence_encoder
@@ -31,8 +32,9 @@ class ServedFromCatalog(LocalModels):
         return await self._catalog.grants(model, subject)
 
     @contextmanager
-    def hold(self, version: Version) -> Generator[Path]:
-        yield self.directories["acme/gated"]
+    def hold(self, version: Version) -> Generator[Arriving]:
+        directory = self.directories["acme/gated"]
+        yield Arriving(directory, lambda: directory)
 
 
 class AsWorker:
