@@ -62,6 +62,8 @@ def test_subject_without_grants_has_no_roles():
         ("Bearer zoo_ffffffffffffffff_" + SECRET[21:], "CREDENTIAL_INVALID"),
         ("Bearer zoo_0123456789ABCDEF_" + SECRET[21:], "CREDENTIAL_INVALID"),
     ],
+    # The secret is another one in every run.
+    ids=["none", "no scheme", "another scheme", "empty", "longer", "altered", "another's name", "capitals"],
 )
 def test_bad_credential_is_refused_with_its_reason(authorization, expected):
     assert reason(identity(access(), Clock()), authorization) == expected
