@@ -3,6 +3,8 @@ PY ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+# Processes that run tests; each has servers of its own.
+WORKERS ?= 2
 PIP_ENV := PIP_CONSTRAINT=$(CURDIR)/constraints.txt PIP_DISABLE_PIP_VERSION_CHECK=1
 PROTOS := $(shell find protos -name '*.proto') protos/generate.py
 
@@ -24,8 +26,8 @@ gen/zoo/descriptors.binpb: $(STAMP) $(PROTOS)
 run: $(STAMP) gen/zoo/descriptors.binpb  ## Start the cluster, publish the ready starter models and run each of them (ONCE=1: then stop)
 	@$(BIN)/python -m zoo_local.first_light $(if $(ONCE),--once)
 
-test: $(STAMP) gen/zoo/descriptors.binpb  ## Run every test against real SeaweedFS, Redis and Envoy
-	@HF_HUB_OFFLINE=1 $(BIN)/pytest $(PYTEST)
+test: $(STAMP) gen/zoo/descriptors.binpb  ## Run every test against real servers, on two processes (WORKERS=0: on one)
+	@HF_HUB_OFFLINE=1 $(BIN)/pytest -n $(WORKERS) --dist loadfile $(PYTEST)
 
 check: $(STAMP) gen/zoo/descriptors.binpb  ## Format, lint, types, import direction, protos: what CI runs before the tests
 	@$(BIN)/ruff format --check .

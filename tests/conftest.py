@@ -21,7 +21,6 @@ NOT_RUN_HERE = Path(__file__).with_name("not_run_here.toml")
 TEST_BUCKET = "zoo-test"
 
 _database_numbers = itertools.count(1)
-_deselected: dict[str, str] = {}
 
 
 @pytest.fixture(scope="session")
@@ -80,36 +79,33 @@ class NotRunHere:
     unless_env: str = ""
 
     def holds_for(self, node_id: str) -> bool:
-        pattern = re.escape(self.test).replace(r"\*", ".*")
-        return not (self.unless_env and os.environ.get(self.unless_env)) and bool(re.fullmatch(pattern, node_id))
+        return bool(re.fullmatch(re.escape(self.test).replace(r"\*", ".*"), node_id))
 
 
-def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+def _entries() -> list[NotRunHere]:
+    """Those that do not run in this environment. UsageError where one names a file that does not exist."""
     entries = [NotRunHere(**entry) for entry in tomllib.loads(NOT_RUN_HERE.read_text()).get("not_run_here", [])]
     for entry in entries:
         if not (NOT_RUN_HERE.parent / entry.test.partition("::")[0]).exists():
             raise pytest.UsageError(f"{NOT_RUN_HERE.name}: {entry.test} names a file that does not exist")
+    return [entry for entry in entries if not (entry.unless_env and os.environ.get(entry.unless_env))]
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    entries = _entries()
     kept: list[pytest.Item] = []
     dropped: list[pytest.Item] = []
     for item in items:
         node_id = item.nodeid.removeprefix("tests/")
-        reason = next((entry.reason for entry in entries if entry.holds_for(node_id)), None)
-        if reason is None:
-            kept.append(item)
-        else:
-            _deselected[node_id] = reason
-            dropped.append(item)
+        (dropped if any(entry.holds_for(node_id) for entry in entries) else kept).append(item)
     if dropped:
         config.hook.pytest_deselected(items=dropped)
         items[:] = kept
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
-    if not _deselected:
-        return
-    terminalreporter.section("not run here")
-    by_reason: dict[str, list[str]] = {}
-    for node_id, reason in _deselected.items():
-        by_reason.setdefault(reason, []).append(node_id)
-    for reason, node_ids in by_reason.items():
-        terminalreporter.line(f"{len(node_ids)} of {node_ids[0].partition('::')[0]}: {reason}")
+    entries = _entries()
+    if entries:
+        terminalreporter.section("not run here")
+    for entry in entries:
+        terminalreporter.line(f"{entry.test}: {entry.reason}")

@@ -93,6 +93,14 @@ async def test_a_store_that_never_answers_is_unavailable_in_time(blobs: S3BlobSt
     assert time.monotonic() - started < READ_TIMEOUT_S * 4
 
 
+@pytest.mark.parametrize("kept_bytes", [0, 10, len(DATA) - 1])
+async def test_a_write_of_which_the_store_kept_a_part_is_not_believed(
+    blobs: S3BlobStore, proxy: Proxy, kept_bytes: int
+) -> None:
+    proxy.fault = AnswerHttp(200, DATA[:kept_bytes])  # to the write, and to the question how much there is
+    await assert_unavailable(blobs.put("two", DATA))
+
+
 @every_call
 async def test_a_reset_connection_is_unavailable(blobs: S3BlobStore, proxy: Proxy, call: Call) -> None:
     proxy.fault = Reset()

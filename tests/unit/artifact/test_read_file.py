@@ -113,10 +113,15 @@ async def test_a_damaged_manifest_is_data_loss(team: Caller, store: FaultyBlobs)
     assert await refusal(team.get(digest)) == ("DATA_LOSS", "BLOB_CORRUPT")
 
 
-async def test_a_store_that_does_not_answer_is_unavailable_and_not_damage(team: Caller, store: FaultyBlobs) -> None:
+@pytest.mark.parametrize("failing", ["blobs/", "manifests/"])
+async def test_a_store_that_does_not_answer_is_unavailable_and_not_damage(
+    team: Caller, store: FaultyBlobs, failing: str
+) -> None:
     digest = await team.push({"a": b"1"})
 
     async def fail(operation: str, key: str) -> None:
+        if not key.startswith(failing):
+            return
         raise Unavailable("STORAGE_UNAVAILABLE", "the object store does not answer", retry_after_s=1.0)
 
     store.before, passing = fail, store.before
