@@ -92,7 +92,7 @@ class Artifacts:
         manifest = await asyncio.to_thread(Manifest.from_bytes, data)
         check_known(manifest)
         digest = await asyncio.to_thread(_sha256, data)
-        await self._quarantines.check_usable(key, digest)
+        await self._check_not_quarantined(Visible(key, digest))
         readable = await self._blobs_of(bases, putter)
         await self._check_blobs(key, manifest, readable)
         # Known means admitted once, by some namespace; what may be in opaque ones, each decides for itself.
@@ -171,6 +171,17 @@ class Artifacts:
     async def set_policy(self, namespace: str, policy: Policy) -> None:
         """Say what the namespace takes from now on."""
         await self._policies.set(namespace_key(namespace), policy)
+
+    async def _check_not_quarantined(self, visible: Visible) -> None:
+        """Raise MANIFEST_QUARANTINED where index or bucket say so. An index that was rebuilt, or restored from an older
+        one, need not know of a manifest that was swept; the bucket does.
+        """
+        await self._quarantines.check_usable(visible.namespace, visible.digest)
+        if await self._index.has_manifest(visible.namespace, visible.digest):
+            return
+        if (quarantine := await self._storage.get_quarantine(visible)) is not None:
+            await self._quarantines.put(visible, quarantine)
+            await self._quarantines.check_usable(visible.namespace, visible.digest)
 
     async def _require(self, name: ManifestName) -> None:
         key = namespace_key(name.namespace)

@@ -1,5 +1,6 @@
 """Making and changing namespaces, of which the artifact service is told what it enforces: it asks nobody."""
 
+from modelzoo.errors import ZooError
 from zoo_catalog.artifacts import Artifacts
 from zoo_catalog.etags import check_etag
 from zoo_catalog.namespaces import Namespace, NamespaceEdit, Namespaces, NewNamespace
@@ -22,9 +23,31 @@ class NamespaceEdits:
         return made
 
     async def update(self, name: str, edit: NamespaceEdit, etag: str, actor: str) -> Namespace:
-        """As `Namespaces.update`. Told first: what the catalog says to be refused is refused."""
-        if edit.policy.allow_opaque is not None:
+        """As `Namespaces.update`. Told to refuse before the catalog says so, and to take what it says only afterwards:
+        whatever breaks off in between, the stricter of the two holds.
+        """
+        allow_opaque = edit.policy.allow_opaque
+        if allow_opaque is None:
+            return await self._namespaces.update(name, edit, etag, actor)
+        if not allow_opaque:
             before = await self._namespaces.get(name)
             check_etag(etag, before.etag, f"the namespace '{before.name}'")
-            await self._artifacts.allow_opaque(before.name, edit.policy.allow_opaque)
-        return await self._namespaces.update(name, edit, etag, actor)
+            await self._artifacts.allow_opaque(before.name, allow_opaque)
+        try:
+            updated = await self._namespaces.update(name, edit, etag, actor)
+        except ZooError:
+            if not allow_opaque:
+                await self._tell(name)
+            raise
+        await self._tell(name)
+        return updated
+
+    async def _tell(self, name: str) -> None:
+        """Tell what the catalog says, until it says the same afterwards: others may change and tell it meanwhile."""
+        stored = await self._namespaces.get(name)
+        while True:
+            told = stored.policy.allow_opaque
+            await self._artifacts.allow_opaque(stored.name, told)
+            stored = await self._namespaces.get(name)
+            if stored.policy.allow_opaque == told:
+                return

@@ -138,3 +138,17 @@ async def test_it_stands_in_the_object_store_so_that_a_rebuilt_index_can_know_it
     assert json.loads(await store.get(key)) == {"reason": "leaks", "subject": "user:eve"}
     await admin.release(digest)
     assert await store.size(key) is None
+
+
+async def test_an_index_that_forgot_a_swept_one_is_told_by_the_bucket(
+    server: ArtifactServer, team: Caller, admin: Caller
+) -> None:
+    digest = await team.push({"a.txt": ONE})
+    await admin.quarantine(digest)
+    async with server.database.write() as connection:  # swept, and then the index lost
+        for table in (quarantines, pins, namespace_manifests, namespace_blobs):
+            await connection.execute(delete(table))
+    assert await refusal(team.push({"a.txt": ONE})) == QUARANTINED
+    assert await refusal(team.get(digest)) == ("NOT_FOUND", "MANIFEST_NOT_FOUND")
+    await admin.release(digest)
+    assert await team.push({"a.txt": ONE}) == digest

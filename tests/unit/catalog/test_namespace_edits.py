@@ -1,5 +1,6 @@
 """Namespaces after they are made: policy, quota, deletion."""
 
+import asyncio
 from typing import Any
 
 from modelzoo.errors import (
@@ -166,3 +167,25 @@ async def test_with_an_old_etag_it_is_told_nothing(zoo: CatalogService) -> None:
     with refused(Aborted, "ETAG_MISMATCH"):
         await update(zoo.admin, "policy.allow_opaque", etag="1000", policy={"allow_opaque": True})
     assert zoo.artifact.opaque == {}
+
+
+async def test_of_many_who_change_it_at_once_the_artifact_service_believes_the_winner(zoo: CatalogService) -> None:
+    await zoo.namespace("team")
+    for round_ in range(10):
+        start = bool(round_ % 2)
+        etag = (await update(zoo.admin, "policy.allow_opaque", policy={"allow_opaque": start})).etag
+        wanted = [start, not start] * 4
+        changes = (update(zoo.admin, "policy.allow_opaque", etag=etag, policy={"allow_opaque": w}) for w in wanted)
+        outcomes = await asyncio.gather(*changes, return_exceptions=True)
+        # Of those who change something; what is as asked already is no change.
+        won = [not isinstance(each, BaseException) for each in outcomes[1::2]]
+        assert won.count(True) == 1
+        assert zoo.artifact.opaque["team"] == (await read(zoo)).namespace.policy.allow_opaque
+
+
+async def test_what_is_not_yet_said_to_be_taken_is_refused(zoo: CatalogService) -> None:
+    await zoo.namespace("team")
+    zoo.artifact.failing = Unavailable("STORAGE_UNAVAILABLE", "away")
+    with refused(Unavailable, "DEPENDENCY_UNAVAILABLE"):
+        await update(zoo.admin, "policy.allow_opaque", policy={"allow_opaque": True})
+    assert ((await read(zoo)).namespace.policy.allow_opaque, zoo.artifact.opaque) == (True, {})
