@@ -5,14 +5,11 @@ import bisect
 import io
 from collections import OrderedDict
 from itertools import accumulate
-from typing import TYPE_CHECKING
 
 from modelzoo.errors import Unavailable
 from modelzoo.manifest import Blob, File
 from zoo_artifact.storage import Storage
-
-if TYPE_CHECKING:
-    from _typeshed import WriteableBuffer
+from zoo_server.ranged_file import RangedFile
 
 __all__ = ["StoredFile"]
 
@@ -40,12 +37,9 @@ class StoredFile:
         self._pages: OrderedDict[tuple[int, int], bytes] = OrderedDict()
 
     def open(self) -> io.BufferedReader:
-        return io.BufferedReader(_Reader(self))
+        return io.BufferedReader(RangedFile(self.size, self._read_some))
 
-    def read_some(self, at: int, length: int) -> bytes:
-        """Some of the next `length` bytes, at least one unless the file ends at `at`."""
-        if at >= self.size or not length:
-            return b""
+    def _read_some(self, at: int, length: int) -> bytes:
         number = bisect.bisect_right(self._ends, at)
         blob = self._blobs[number]
         offset = at - (self._ends[number] - blob.size)
@@ -70,32 +64,3 @@ class StoredFile:
         except TimeoutError as error:
             reading.cancel()
             raise Unavailable("STORAGE_UNAVAILABLE", "the object store does not answer; try again") from error
-
-
-class _Reader(io.RawIOBase):
-    def __init__(self, file: StoredFile) -> None:
-        self._file = file
-        self._at = 0
-
-    def readable(self) -> bool:
-        return True
-
-    def seekable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._at
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        start = {io.SEEK_SET: 0, io.SEEK_CUR: self._at, io.SEEK_END: self._file.size}[whence]
-        if start + offset < 0:
-            raise OSError(f"there is nothing at {start + offset}")
-        self._at = start + offset
-        return self._at
-
-    def readinto(self, buffer: "WriteableBuffer") -> int:
-        view = memoryview(buffer).cast("B")
-        data = self._file.read_some(self._at, len(view))
-        view[: len(data)] = data
-        self._at += len(data)
-        return len(data)
