@@ -11,8 +11,10 @@ __all__ = ["RangedFile"]
 
 
 class RangedFile(io.RawIOBase):
-    """A file of `size` bytes. `read(at, length)` gives some of the `length` bytes from `at` on, at least one; it is never
-    asked beyond the end, and what it raises is raised.
+    """A file of `size` bytes.
+
+    `read(at, length)` gives some of the `length` bytes from `at` on, at least one. It is never asked for what lies
+    beyond the end; what it raises is raised.
     """
 
     def __init__(self, size: int, read: Callable[[int, int], bytes]) -> None:
