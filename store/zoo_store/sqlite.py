@@ -17,6 +17,7 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from zoo_store.sql_driver import Conflict
+from zoo_store.sqlite_transaction import Connections, begin
 
 __all__ = [
     "NEXT_NUMBER",
@@ -95,26 +96,26 @@ class Lookups:
 class SqliteDriver:
     """The Driver of one file; of sql_driver."""
 
-    reader: AsyncEngine
-    writer: AsyncEngine
+    readers: Connections
+    writers: Connections
     lookups: Lookups
 
     @asynccontextmanager
     async def read(self) -> AsyncGenerator[AsyncConnection]:
-        async with self.reader.connect() as connection:
+        async with self.readers.connect() as connection:
             yield connection
 
     @asynccontextmanager
     async def write(self) -> AsyncGenerator[AsyncConnection]:
         try:
-            async with self.writer.begin() as connection:
+            async with self.writers.connect() as connection, begin(connection):
                 yield connection
         finally:
             self.lookups.forget()
 
     @asynccontextmanager
     async def change_schema(self) -> AsyncGenerator[AsyncConnection]:
-        async with self.writer.connect() as connection, _foreign_keys_off(connection), connection.begin():
+        async with self.writers.connect() as connection, _foreign_keys_off(connection), begin(connection):
             yield connection
             dangling = await _dangling_references(connection)
             if dangling:
@@ -133,14 +134,14 @@ async def open_driver(url: URL) -> AsyncGenerator[SqliteDriver]:
         raise ValueError(f"a database URL is sqlite:///path, not {url.render_as_string(hide_password=True)}")
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with _locked(Path(f"{path}.lock")):
-        # One connection: writers queue for it in order, in the pool, instead of polling for SQLite's lock.
+        # One connection: writers queue for it in order, instead of polling for SQLite's lock.
         writer = _engine(path, "BEGIN IMMEDIATE", connections=1, read_only=False)
         reader = _engine(path, "BEGIN", connections=READERS, read_only=True)
         lookups = Lookups(_lookup_engine(path))
         try:
             async with writer.connect():  # the first to connect makes the file and its mode
                 pass
-            yield SqliteDriver(reader, writer, lookups)
+            yield SqliteDriver(Connections(reader, READERS, WAIT_S), Connections(writer, 1, WAIT_S), lookups)
         finally:
             lookups.close()
             await reader.dispose()
@@ -161,17 +162,16 @@ def _locked(path: Path) -> Generator[None]:
         yield
 
 
-def _engine(path: str, begin: str, *, connections: int, read_only: bool) -> AsyncEngine:
+def _engine(path: str, begins: str, *, connections: int, read_only: bool) -> AsyncEngine:
     engine = create_async_engine(
         URL.create("sqlite+aiosqlite", database=path),
         pool_size=connections,
         max_overflow=0,
-        pool_timeout=WAIT_S,
     )
     _set_up(engine.sync_engine, read_only=read_only)
 
     def start(connection: Connection) -> None:
-        connection.exec_driver_sql(begin)
+        connection.exec_driver_sql(begins)
 
     event.listen(engine.sync_engine, "begin", start)
     return engine

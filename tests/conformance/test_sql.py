@@ -1,15 +1,30 @@
 """What every SQL engine promises to services. A driver is a URL."""
 
 import asyncio
+import gc
 import os
 import signal
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
+from random import Random
 
 import pytest
-from sqlalchemy import Column, Executable, ForeignKey, Integer, MetaData, String, Table, func, insert, select, text
+from sqlalchemy import (
+    Column,
+    Executable,
+    ForeignKey,
+    Insert,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    func,
+    insert,
+    select,
+    text,
+)
 from sqlalchemy.exc import DBAPIError, StatementError
 
 from zoo_store.sql import Conflict, Database, UtcTime, now, open_database, ordered_append
@@ -30,6 +45,14 @@ async def database(database_url: str) -> AsyncIterator[Database]:
         yield database
 
 
+@pytest.fixture
+def no_garbage_collection() -> Iterator[None]:
+    """What is left for it to close stays open."""
+    gc.disable()
+    yield
+    gc.enable()
+
+
 async def write(database: Database, *statements: Executable, then: Exception | None = None) -> None:
     """All in one transaction, and `then` raise."""
     async with database.write() as connection:
@@ -39,7 +62,7 @@ async def write(database: Database, *statements: Executable, then: Exception | N
             raise then
 
 
-def model(name: str) -> Executable:
+def model(name: str) -> Insert:
     return insert(models).values(name=name)
 
 
@@ -75,6 +98,20 @@ async def test_a_cancelled_block_leaves_nothing_and_the_next_writer_goes_on(data
         await task
     await write(database, model("b"))
     assert await names(database) == ["b"]
+
+
+async def test_a_write_cancelled_at_any_moment_holds_up_nobody(database: Database, no_garbage_collection: None) -> None:
+    moments = Random(1)
+    kept: list[object] = []
+    for number in range(60):
+        cancelled = asyncio.create_task(write(database, model(f"a{number}").returning(models.c.name)))
+        for most in (200, 20):  # a second time while it ends
+            for _ in range(moments.randrange(most)):
+                await asyncio.sleep(0)
+            cancelled.cancel()
+        kept += await asyncio.gather(cancelled, return_exceptions=True)  # with all that their tracebacks hold
+        await write(database, model(f"b{number}"))
+    assert len([name for name in await names(database) if name.startswith("b")]) == 60
 
 
 async def test_a_writer_cancelled_while_it_waits_does_not_hold_up_others(database: Database) -> None:

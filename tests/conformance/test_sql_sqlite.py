@@ -63,7 +63,7 @@ async def test_a_database_that_others_hold_is_unavailable(database_url: str, dat
     with sqlite3.connect(database_url.removeprefix("sqlite:///")) as foreign:
         foreign.execute("BEGIN IMMEDIATE")
         assert isinstance(database._driver, SqliteDriver)
-        async with database._driver.writer.connect() as connection:
+        async with database._driver.writers.connect() as connection:
             driver = (await connection.get_raw_connection()).driver_connection
             await driver.execute("PRAGMA busy_timeout = 10")
         with pytest.raises(Unavailable) as caught:
