@@ -193,7 +193,7 @@ class Checker:
 
     async def _is_sound(self, blob: Blob) -> bool:
         try:
-            await self._storage.get_blob(blob)
+            await self._storage.check_blob(blob)
         except DataLoss:
             return False
         return True

@@ -22,7 +22,7 @@ from zoo_store.blobs import SignedPut
 __all__ = ["LIFETIME_S", "BlobToWrite", "DirectTransfers", "SignedWrite", "WrittenBlob", "named_blob"]
 
 LIFETIME_S = 600
-# Blobs read back at once, of all callers: 128 MiB.
+# Blobs read back at once, of all callers.
 COMMITS_AT_ONCE = 4
 
 
@@ -104,12 +104,12 @@ class DirectTransfers:
     async def _commit(self, namespace: str, written: WrittenBlob) -> bool:
         blob = written.blob
         async with self._committing:
+            keyed = blake3(key=self._proof_key(namespace, blob.digest))
             try:
-                data = await self._storage.get_blob(blob)
+                await self._storage.check_blob(blob, also=keyed.update)
             except DataLoss:  # nothing was PUT there, or something else
                 return False
-            proof = await asyncio.to_thread(_keyed, data, self._proof_key(namespace, blob.digest))
-        if not secrets.compare_digest(proof, written.proof):
+        if not secrets.compare_digest(keyed.digest(), written.proof):
             return False
         await self._index.record_blob(namespace, blob)
         if await self._storage.has_blob(blob):
@@ -134,7 +134,3 @@ def named_blob(digest: str, size_bytes: int) -> Blob:
             metadata={"digest": digest},
         )
     return Blob(digest, size_bytes)
-
-
-def _keyed(data: bytes, key: bytes) -> bytes:
-    return blake3(data, key=key).digest()

@@ -6,6 +6,7 @@ These objects, whose names `keys` gives, are the truth; what SQL knows can be ma
 import asyncio
 import hashlib
 import json
+from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 
@@ -61,6 +62,26 @@ class Storage:
             raise _corrupt(f"blob {blob.digest}", "is damaged in the store")
         return data
 
+    async def check_blob(self, blob: Blob, also: Callable[[memoryview], object] | None = None) -> None:
+        """DataLoss BLOB_CORRUPT where the blob is damaged or gone, found out with little memory.
+
+        `also` is given the bytes, in order and in some thread, before it is known whether they are right.
+        """
+        hasher = blake3.blake3()
+
+        def consume(piece: memoryview) -> None:
+            hasher.update(piece)
+            if also is not None:
+                also(piece)
+
+        try:
+            async with self._fetching if blob.size >= LARGE_BYTES else nullcontext():
+                size_bytes = await self._store.read(blob_key(blob.digest), consume)
+        except NotFound as error:
+            raise _corrupt(f"blob {blob.digest}", "is gone from the store") from error
+        if size_bytes != blob.size or hasher.hexdigest() != blob.digest:
+            raise _corrupt(f"blob {blob.digest}", "is damaged in the store")
+
     async def get_part(self, blob: Blob, offset: int, length: int) -> bytes:
         """A range of the blob, not verified; DataLoss BLOB_CORRUPT where it is gone or too short."""
         try:
@@ -77,7 +98,7 @@ class Storage:
         return self._store.sign_get(blob_key(digest), expires_s)
 
     def sign_write(self, blob: Blob, sha256: str, expires_s: int) -> SignedPut | None:
-        """As `BlobStore.sign_put`. What is written there must pass `get_blob` before anybody relies on it."""
+        """As `BlobStore.sign_put`. What is written there must pass `check_blob` before anybody relies on it."""
         return self._store.sign_put(blob_key(blob.digest), blob.size, sha256, expires_s)
 
     async def put_manifest(self, namespace: str, digest: str, data: bytes) -> None:

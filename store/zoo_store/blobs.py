@@ -1,7 +1,7 @@
 """Blobs: immutable bytes under keys. The contract, its errors, and `open_blobs`; drivers have modules of their own."""
 
 import re
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from modelzoo.errors import NotFound, OutOfRange, Unavailable
 
 __all__ = [
+    "PIECE_BYTES",
     "BlobInfo",
     "BlobStore",
     "S3Credentials",
@@ -23,6 +24,7 @@ __all__ = [
 ]
 
 RETRY_AFTER_S = 1.0
+PIECE_BYTES = 1024 * 1024
 
 _SEGMENT = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
@@ -75,6 +77,14 @@ class BlobStore(Protocol):
         """Exactly `length` bytes from `offset`, or all from there on; never fewer.
 
         A range that leaves the blob is OutOfRange RANGE_INVALID. Bytes are not compared with any digest.
+        """
+        ...
+
+    async def read(self, key: str, consume: Callable[[memoryview], object]) -> int:
+        """Give all bytes to `consume`, in order, and return how many they were: memory for PIECE_BYTES is enough.
+
+        It is called in some thread, with at most PIECE_BYTES, which are overwritten afterwards. Errors are those of
+        `get`; what was given before one counts for nothing. What `consume` raises ends the read, and is raised.
         """
         ...
 

@@ -1,11 +1,11 @@
 """Blobs in a dictionary: for tests, and for trying things out."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from zoo_store.blobs import BlobInfo, SignedPut, blob_not_found, check_key, check_range
+from zoo_store.blobs import PIECE_BYTES, BlobInfo, SignedPut, blob_not_found, check_key, check_range
 
 __all__ = ["MemoryBlobStore"]
 
@@ -35,6 +35,12 @@ class MemoryBlobStore:
             raise blob_not_found(key)
         check_range(key, len(entry.data), offset, length)
         return entry.data[offset : None if length is None else offset + length]
+
+    async def read(self, key: str, consume: Callable[[memoryview], object]) -> int:
+        data = await self.get(key)
+        for begin in range(0, len(data), PIECE_BYTES):
+            consume(memoryview(data)[begin : begin + PIECE_BYTES])
+        return len(data)
 
     async def size(self, key: str) -> int | None:
         check_key(key)

@@ -9,9 +9,9 @@ import dataclasses
 import logging
 import re
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -20,6 +20,7 @@ from urllib3.exceptions import HTTPError, ProtocolError
 
 from modelzoo.errors import Unavailable, ZooError
 from zoo_store.blobs import (
+    PIECE_BYTES,
     BlobInfo,
     S3Credentials,
     SignedPut,
@@ -101,6 +102,9 @@ class S3BlobStore:
     async def get(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
         return await self._in_thread(lambda: self._get(check_key(key), offset, length))
 
+    async def read(self, key: str, consume: Callable[[memoryview], object]) -> int:
+        return await self._in_thread(lambda: self._read(check_key(key), consume))
+
     async def size(self, key: str) -> int | None:
         return await self._in_thread(lambda: self._size(check_key(key)))
 
@@ -165,6 +169,17 @@ class S3BlobStore:
             raise storage_unavailable(f"sent {len(part.data)} bytes of {wanted}")
         return part.data
 
+    def _read(self, key: str, consume: Callable[[memoryview], object]) -> int:
+        with self._answer("GET", "get_object", key) as response:
+            if response.status != 200:
+                response.read(cache_content=True, decode_content=False)
+                raise blob_not_found(key) if _is_absence(response) else _refused(response, "a read")
+            size_bytes = 0
+            for piece in response.stream(PIECE_BYTES, decode_content=False):
+                consume(memoryview(piece))
+                size_bytes += len(piece)
+            return size_bytes
+
     def _get_range(self, key: str, first: int, last: str) -> "_Part | None":
         """What the store has of that range, perhaps nothing; None if there is no such blob."""
         response = self._request("GET", "get_object", key, headers={"Range": f"bytes={first}-{last}"})
@@ -203,6 +218,21 @@ class S3BlobStore:
         body: bytes | None = None,
     ) -> urllib3.BaseHTTPResponse:
         """The response with its whole body, whatever its status; Unavailable if there is none, or a part of one."""
+        with self._answer(method, operation, key, headers=headers, body=body) as response:
+            response.read(cache_content=True, decode_content=False)
+            return response
+
+    @contextmanager
+    def _answer(
+        self,
+        method: str,
+        operation: Operation,
+        key: str,
+        *,
+        headers: dict[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> Generator[urllib3.BaseHTTPResponse]:
+        """The response, its body unread, for the length of the block; what breaks off there is Unavailable too."""
         url = self._client.sign(operation, self._prefix + key, OWN_URL_EXPIRES_S)
 
         def send() -> urllib3.BaseHTTPResponse:
@@ -215,12 +245,14 @@ class S3BlobStore:
                 # Mostly a kept connection that the store closed at this moment. Every operation here may be sent twice.
                 response = send()
             try:
-                response.read(cache_content=True, decode_content=False)
+                yield response
+            except BaseException:
+                response.close()  # the rest of the body is still on its way
+                raise
             finally:
                 response.release_conn()
         except HTTPError as error:
             raise storage_unavailable(f"did not answer in full ({type(error).__name__})") from error
-        return response
 
     def _probe(self) -> Quirks:
         """Write, read and delete a blob: what fails at start is easier to understand than what fails later."""

@@ -12,7 +12,7 @@ import pytest
 
 from modelzoo.errors import NotFound, OutOfRange
 from support.servers import S3Server
-from zoo_store.blobs import BlobStore, S3Credentials, open_blobs
+from zoo_store.blobs import PIECE_BYTES, BlobStore, S3Credentials, open_blobs
 
 MIB = 1024 * 1024
 
@@ -41,6 +41,32 @@ async def test_a_blob_comes_back_whole(blobs: BlobStore, size_bytes: int) -> Non
     await blobs.put("blobs/ab/one", data)
     assert await blobs.get("blobs/ab/one") == data
     assert await blobs.size("blobs/ab/one") == size_bytes
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1, PIECE_BYTES, 5 * PIECE_BYTES + 1])
+async def test_a_blob_comes_in_pieces_and_in_order(blobs: BlobStore, size_bytes: int) -> None:
+    data, pieces = os.urandom(size_bytes), list[bytes]()
+    await blobs.put("one", data)
+    assert await blobs.read("one", lambda piece: pieces.append(bytes(piece))) == size_bytes
+    assert b"".join(pieces) == data
+    assert max(map(len, pieces), default=0) <= PIECE_BYTES
+
+
+async def test_who_wants_no_more_pieces_ends_the_read(blobs: BlobStore) -> None:
+    await blobs.put("one", os.urandom(3 * PIECE_BYTES))
+
+    def refuse(piece: memoryview) -> None:
+        raise KeyError(len(piece))
+
+    with pytest.raises(KeyError):
+        await blobs.read("one", refuse)
+    assert await blobs.read("one", len) == 3 * PIECE_BYTES
+
+
+async def test_pieces_of_an_absent_blob_are_not_found(blobs: BlobStore) -> None:
+    with pytest.raises(NotFound) as caught:
+        await blobs.read("blobs/none", len)
+    assert caught.value.reason == "BLOB_NOT_FOUND"
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Crash sweeps: drivers that count their calls, and let the process die at the call of a number, or only its reply."""
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Literal
@@ -62,6 +62,10 @@ class CrashingBlobs:
     async def get(self, key: str, offset: int = 0, length: int | None = None) -> bytes:
         async with self._crashes.around(f"get {key}"):
             return await self.inner.get(key, offset, length)
+
+    async def read(self, key: str, consume: Callable[[memoryview], object]) -> int:
+        async with self._crashes.around(f"read {key}"):
+            return await self.inner.read(key, consume)
 
     async def size(self, key: str) -> int | None:
         async with self._crashes.around(f"size {key}"):

@@ -30,6 +30,12 @@ class FaultyBlobs:
         await self.after("get", key)
         return data
 
+    async def read(self, key: str, consume: Callable[[memoryview], object]) -> int:
+        await self.before("read", key)
+        size_bytes = await self.inner.read(key, consume)
+        await self.after("read", key)
+        return size_bytes
+
     async def size(self, key: str) -> int | None:
         await self.before("size", key)
         size = await self.inner.size(key)

@@ -141,7 +141,7 @@ async def test_a_store_that_does_not_answer_ends_the_check_and_nothing_is_marked
     server: ArtifactServer, team: Caller, store: FaultyBlobs
 ) -> None:
     async def fail(operation: str, key: str) -> None:
-        if operation == "get":
+        if operation in ("get", "read"):
             raise Unavailable("STORAGE_UNAVAILABLE", "the object store does not answer")
 
     passing, store.before = store.before, fail
