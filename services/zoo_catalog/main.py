@@ -74,7 +74,10 @@ async def serve(settings: Settings) -> None:
         artifacts = Artifacts(channel)
         register(server.grpc, database, artifacts, feed)
         await stack.enter_async_context(Purger(database, artifacts).running(settings.purge_interval_s))
-        await stack.enter_async_context(PinKeeper(database, artifacts, settings.pin_interval_s).running())
+        keeper = PinKeeper(
+            database, artifacts, NamespaceEdits(Namespaces(database), artifacts), settings.pin_interval_s
+        )
+        await stack.enter_async_context(keeper.running())
         await server.run(SERVICES, on_drain=feed.close)
 
 

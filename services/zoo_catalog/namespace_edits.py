@@ -1,6 +1,8 @@
 """Making and changing namespaces, of which the artifact service is told what it enforces: it asks nobody."""
 
-from modelzoo.errors import ZooError
+from contextlib import suppress
+
+from modelzoo.errors import NotFound, ZooError
 from zoo_catalog.artifacts import Artifacts
 from zoo_catalog.etags import check_etag
 from zoo_catalog.namespaces import Namespace, NamespaceEdit, Namespaces, NewNamespace
@@ -37,12 +39,18 @@ class NamespaceEdits:
             updated = await self._namespaces.update(name, edit, etag, actor)
         except ZooError:
             if not allow_opaque:
-                await self._tell(name)
+                await self.tell(name)
             raise
-        await self._tell(name)
+        await self.tell(name)
         return updated
 
-    async def _tell(self, name: str) -> None:
+    async def tell_all(self) -> None:
+        """Tell it of every namespace: an index made anew knows none, and an older one may take what is refused now."""
+        async for name in self._namespaces.names():
+            with suppress(NotFound):  # deleted since: nobody has a role there any more
+                await self.tell(name)
+
+    async def tell(self, name: str) -> None:
         """Tell what the catalog says, until it says the same afterwards: others may change and tell it meanwhile."""
         stored = await self._namespaces.get(name)
         while True:

@@ -1,5 +1,6 @@
 """Namespaces: who owns models, and who may see them."""
 
+from collections.abc import AsyncGenerator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -22,6 +23,7 @@ from zoo_store.sql import Database
 
 __all__ = ["Namespace", "NamespaceEdit", "Namespaces", "NewNamespace", "has_namespace", "insert_namespace", "seen_by"]
 
+NAMES_AT_ONCE = 500
 DEFAULT_POLICY = Policy()
 NO_EDIT = PolicyEdit()
 
@@ -92,6 +94,19 @@ class Namespaces:
         async with self._database.read() as connection:
             rows = (await connection.execute(query.limit(page.fetch))).all()
         return page_of("namespaces", map(_from_row, rows), page.size, lambda item: item.name.casefold())
+
+    async def names(self) -> AsyncGenerator[str]:
+        """Of all that are not deleted."""
+        query = _existing().order_by(namespaces.c.key).limit(NAMES_AT_ONCE)
+        after = ""
+        while True:
+            async with self._database.read() as connection:
+                rows = (await connection.execute(query.where(namespaces.c.key > after))).all()
+            if not rows:
+                return
+            for row in rows:
+                yield row.name
+            after = rows[-1].key
 
     async def update(self, name: str, edit: NamespaceEdit, etag: str, actor: str) -> Namespace:
         """Raises NAMESPACE_NOT_FOUND and ETAG_MISMATCH. What changes nothing is not recorded."""

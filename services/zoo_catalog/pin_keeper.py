@@ -1,8 +1,8 @@
 """Everything that the catalog holds is pinned in the artifact service, whatever that service has forgotten.
 
 The artifact service asks nobody: an index made anew from its bucket knows no pins, and sweeps nothing until its holders
-say that theirs are there. So the catalog looks for a new index every minute, and pins everything again when there is
-one, and now and then without.
+say that theirs are there; nor does it know what namespaces allow, and refuses that. So the catalog looks for a new
+index every minute, and tells and pins everything again when there is one, and now and then without.
 """
 
 import asyncio
@@ -19,6 +19,7 @@ from modelzoo.errors import NotFound, ZooError
 from zoo_catalog.artifacts import Artifacts
 from zoo_catalog.holders import holder_of, purges
 from zoo_catalog.names import namespace_of
+from zoo_catalog.namespace_edits import NamespaceEdits
 from zoo_catalog.schema import models, versions
 from zoo_store.sql import Database
 
@@ -43,11 +44,14 @@ class Held:
 
 
 class PinKeeper:
-    """Pins everything again after `interval_s`, or when the artifact service has another index."""
+    """Tells policies and pins everything again after `interval_s`, or when the artifact service has another index."""
 
-    def __init__(self, database: Database, artifacts: Artifacts, interval_s: float) -> None:
+    def __init__(
+        self, database: Database, artifacts: Artifacts, namespace_edits: NamespaceEdits, interval_s: float
+    ) -> None:
         self._database = database
         self._artifacts = artifacts
+        self._namespace_edits = namespace_edits
         self._interval_s = interval_s
         self._pinned_in = ""
         self._pinned_at = 0.0
@@ -76,10 +80,13 @@ class PinKeeper:
             await asyncio.sleep(wait_s * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
 
     async def look(self) -> None:
-        """Pin everything and confirm it, if that is due. Raises DEPENDENCY_UNAVAILABLE; nothing is confirmed then."""
+        """Tell policies, pin everything and confirm it, if that is due. Raises DEPENDENCY_UNAVAILABLE; nothing is
+        confirmed then."""
         index_id = await self._artifacts.index_id()
         if index_id == self._pinned_in and time.monotonic() < self._pinned_at + self._interval_s:
             return
+        # First, because it is soon done and somebody may wait for it.
+        await self._namespace_edits.tell_all()
         started, count = time.monotonic(), 0
         async for page in self._held():
             for at in range(0, len(page), PINNING_AT_ONCE):

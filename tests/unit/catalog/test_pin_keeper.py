@@ -1,4 +1,6 @@
-"""The catalog's pins: set again in a new index, ended where the version was purged meanwhile, then confirmed."""
+"""The catalog's pins: set again in a new index, ended where the version was purged meanwhile, then confirmed. And what
+namespaces allow: told again, by the last word.
+"""
 
 from typing import Any
 
@@ -7,7 +9,10 @@ from sqlalchemy import update
 
 from modelzoo.errors import NotFound, Unavailable
 from support.catalog_service import CatalogService
+from zoo_catalog.namespace_edits import NamespaceEdits
+from zoo_catalog.namespaces import NamespaceEdit, Namespaces
 from zoo_catalog.pin_keeper import PinKeeper
+from zoo_catalog.policy import PolicyEdit
 from zoo_catalog.schema import versions
 
 
@@ -21,6 +26,8 @@ class Pins:
         self.lost: set[str] = set()
         self.failing = False
         self.meanwhile: Any = None
+        self.opaque: dict[str, bool] = {}
+        self.before_told: Any = None
 
     async def index_id(self) -> str:
         return self.index
@@ -33,6 +40,12 @@ class Pins:
         if self.meanwhile:
             await self.meanwhile()
         self.set.add((namespace, manifest_digest, holder))
+
+    async def allow_opaque(self, namespace: str, allow_opaque: bool) -> None:
+        if self.before_told:
+            action, self.before_told = self.before_told, None
+            await action()
+        self.opaque[namespace] = allow_opaque
 
     async def unpin(self, namespace: str, manifest_digest: str, holder: str) -> None:
         self.set.discard((namespace, manifest_digest, holder))
@@ -48,7 +61,13 @@ def pins() -> Pins:
 
 @pytest.fixture
 def keeper(zoo: CatalogService, pins: Pins) -> PinKeeper:
-    return PinKeeper(zoo.database, pins, interval_s=3600)  # type: ignore[arg-type]
+    told = NamespaceEdits(Namespaces(zoo.database), pins)  # type: ignore[arg-type]
+    return PinKeeper(zoo.database, pins, told, interval_s=3600)  # type: ignore[arg-type]
+
+
+async def allow(zoo: CatalogService, namespace: str, allow_opaque: bool) -> None:
+    edit = NamespaceEdit(policy=PolicyEdit(allow_opaque=allow_opaque))
+    await Namespaces(zoo.database).update(namespace, edit, "", "admin")
 
 
 async def purge(zoo: CatalogService, digest: str) -> None:
@@ -115,4 +134,39 @@ async def test_a_manifest_that_is_lost_keeps_no_other_from_being_pinned(
     pins.lost.add(lost)
     await keeper.look()
     assert {digest for _, digest, _ in pins.set} == {kept}
+    assert pins.confirmed == ["one"]
+
+
+async def test_a_new_index_is_told_what_every_namespace_allows(
+    zoo: CatalogService, keeper: PinKeeper, pins: Pins
+) -> None:
+    for name in ("Open", "shut"):
+        await zoo.namespace(name)
+    await allow(zoo, "open", True)
+    await keeper.look()
+    assert pins.opaque.items() >= {("Open", True), ("shut", False)}
+    # An older index was restored in its place, which takes what is refused now.
+    pins.index, pins.opaque = "older", {"Open": False, "shut": True}
+    await keeper.look()
+    assert pins.opaque.items() >= {("Open", True), ("shut", False)}
+
+
+async def test_what_is_changed_while_it_is_told_is_told_again(
+    zoo: CatalogService, keeper: PinKeeper, pins: Pins
+) -> None:
+    await zoo.namespace("team")
+    await allow(zoo, "team", True)
+    pins.before_told = lambda: allow(zoo, "team", False)
+    await keeper.look()
+    assert pins.opaque["team"] is False
+
+
+async def test_a_namespace_that_is_deleted_while_it_is_told_keeps_no_other_from_being_told(
+    zoo: CatalogService, keeper: PinKeeper, pins: Pins
+) -> None:
+    for name in ("gone", "kept"):
+        await zoo.namespace(name)
+    pins.before_told = lambda: Namespaces(zoo.database).delete("gone", "", "admin")
+    await keeper.look()
+    assert "kept" in pins.opaque
     assert pins.confirmed == ["one"]
