@@ -4,7 +4,7 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from datetime import datetime
 
 from modelzoo.errors import Unavailable
-from zoo_artifact.keys import BLOBS, MANIFESTS, Visible, blob_key, manifest_key, mark_key
+from zoo_artifact.keys import BLOBS, MANIFESTS, Visible, blob_key, manifest_key, mark_key, quarantine_key
 from zoo_store.blobs import BlobInfo, BlobStore
 
 __all__ = ["Bucket"]
@@ -49,6 +49,10 @@ class Bucket:
 
     async def put_mark(self, visible: Visible) -> None:
         await self._store.put(mark_key(visible), b"")
+
+    async def has_quarantine(self, visible: Visible) -> bool:
+        """Whether the bucket says that the manifest is quarantined there."""
+        return await self._store.size(quarantine_key(visible)) is not None
 
     async def blob_size(self, digest: str) -> int | None:
         """Its size in bytes; None where there is none."""

@@ -1,7 +1,8 @@
 """Whether the index and the bucket agree, in both directions, and whether the bytes are what their names say.
 
     what the index already knows to be damaged -> blobs: rows against objects, objects against rows, bytes
-    -> manifests: bytes, references, marks -> reference counts
+    -> quarantines: objects against rows, rows against objects -> manifests: bytes, references, marks
+    -> reference counts
 
 Memory holds the names of one part of the blobs at a time, and four blobs. Others write meanwhile, so whatever seems
 wrong is looked at again, row after object, before it is said.
@@ -24,6 +25,7 @@ from zoo_artifact.keys import (
     BLOBS,
     MANIFESTS,
     MARKS,
+    QUARANTINES,
     Visible,
     blob_key,
     blob_of,
@@ -31,7 +33,10 @@ from zoo_artifact.keys import (
     manifest_of,
     mark_key,
     mark_of,
+    quarantine_key,
+    quarantine_of,
 )
+from zoo_artifact.quarantines import Quarantines
 from zoo_artifact.storage import Storage
 from zoo_artifact.sweep_index import SweepIndex
 
@@ -53,6 +58,8 @@ class Kind(Enum):
     MANIFEST_CORRUPT = "MANIFEST_CORRUPT"
     MARK_MISSING = "MARK_MISSING"
     REFERENCES_WRONG = "REFERENCES_WRONG"
+    QUARANTINE_UNKNOWN = "QUARANTINE_UNKNOWN"
+    QUARANTINE_MISSING = "QUARANTINE_MISSING"
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +100,7 @@ class Checker:
         index: Index,
         check_index: CheckIndex,
         sweep_index: SweepIndex,
+        quarantines: Quarantines,
         adoption: Adoption,
     ) -> None:
         self._storage = storage
@@ -100,6 +108,7 @@ class Checker:
         self._index = index
         self._check_index = check_index
         self._sweep_index = sweep_index
+        self._quarantines = quarantines
         self._adoption = adoption
 
     async def check(self, scope: Scope) -> AsyncGenerator[Finding | Checked]:
@@ -127,6 +136,11 @@ class Checker:
             async for finding in self._blobs(part, scope, checked):
                 yield finding
             yield None
+        async for finding in self._unknown_quarantines(scope):
+            yield finding
+        async for finding in self._missing_quarantines(scope, checked):
+            yield finding
+        yield None
         async for finding in self._manifests(scope, checked):
             yield finding
         yield None
@@ -215,6 +229,41 @@ class Checker:
             await self._check_index.add_blobs([Blob(digest, size_bytes)])
             repaired = True
         return Finding(Kind.OBJECT_UNKNOWN, key, "the index has no row for it", repaired)
+
+    # Quarantines: of index and bucket the stricter is right. Who releases one while it is mended may have to repeat it.
+
+    async def _unknown_quarantines(self, scope: Scope) -> AsyncGenerator[Finding]:
+        async for page in self._bucket.pages(QUARANTINES):
+            for info in page:
+                visible = quarantine_of(info.key)
+                if visible is None:
+                    yield Finding(Kind.OBJECT_UNKNOWN, info.key, "no quarantine has such a name")
+                    continue
+                if await self._quarantines.get(visible) is not None:
+                    continue
+                said = await self._storage.get_quarantine(visible)
+                if said is None:  # released meanwhile
+                    continue
+                if scope.repair:
+                    await self._quarantines.put(visible, said)
+                detail = f"the index gives the manifest out in {visible.namespace}, where it is quarantined"
+                yield Finding(Kind.QUARANTINE_UNKNOWN, info.key, detail, scope.repair)
+
+    async def _missing_quarantines(self, scope: Scope, checked: Checked) -> AsyncGenerator[Finding]:
+        after = Visible("", "")
+        while page := await self._quarantines.list(after):
+            after = page[-1]
+            for visible in page:
+                checked.rows += 1
+                if await self._bucket.has_quarantine(visible):
+                    continue
+                said = await self._quarantines.get(visible)
+                if said is None:  # released meanwhile
+                    continue
+                if scope.repair:
+                    await self._storage.put_quarantine(visible, said)
+                detail = f"the bucket does not say that the manifest is quarantined in {visible.namespace}"
+                yield Finding(Kind.QUARANTINE_MISSING, quarantine_key(visible), detail, scope.repair)
 
     # Manifests
 

@@ -9,7 +9,7 @@ from sqlalchemy.dialects.postgresql import insert
 from modelzoo.manifest import Blob, Manifest
 from zoo_artifact.index import DAMAGED, batches
 from zoo_artifact.keys import Visible
-from zoo_artifact.schema import STORED, STORING, blobs, manifest_blobs, manifests, namespace_manifests
+from zoo_artifact.schema import STORED, STORING, blobs, manifest_blobs, manifests, namespace_manifests, quarantines
 from zoo_store.sql import Database, now
 
 __all__ = ["CheckIndex", "Lacking"]
@@ -40,7 +40,7 @@ class CheckIndex:
     async def size(self) -> int:
         """How many rows a check compares."""
         async with self._database.read() as connection:
-            tables = (blobs, manifests, namespace_manifests)
+            tables = (blobs, manifests, namespace_manifests, quarantines)
             return sum([await connection.scalar(select(func.count()).select_from(table)) or 0 for table in tables])
 
     async def stored_blobs(self, prefix: str) -> dict[str, int]:

@@ -15,6 +15,7 @@ __all__ = [
     "BLOBS",
     "MANIFESTS",
     "MARKS",
+    "QUARANTINES",
     "Visible",
     "blob_key",
     "blob_of",
@@ -23,13 +24,15 @@ __all__ = [
     "mark_key",
     "mark_of",
     "quarantine_key",
+    "quarantine_of",
 ]
 
-BLOBS, MANIFESTS, MARKS = "blobs/", "manifests/", "namespaces/"
+BLOBS, MANIFESTS, MARKS, QUARANTINES = "blobs/", "manifests/", "namespaces/", "quarantines/"
 
 _BLOB = re.compile(r"blobs/([0-9a-f]{2})/(\1[0-9a-f]{62})")
 _MANIFEST = re.compile(r"manifests/([0-9a-f]{2})/(\1[0-9a-f]{62})\.json")
 _MARK = re.compile(r"namespaces/([a-z0-9][a-z0-9._-]{0,95})/([0-9a-f]{64})")
+_QUARANTINE = re.compile(r"quarantines/([a-z0-9][a-z0-9._-]{0,95})/([0-9a-f]{64})")
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -53,7 +56,7 @@ def mark_key(visible: Visible) -> str:
 
 
 def quarantine_key(visible: Visible) -> str:
-    return f"quarantines/{visible.namespace}/{visible.digest}"
+    return f"{QUARANTINES}{visible.namespace}/{visible.digest}"
 
 
 def blob_of(key: str) -> str | None:
@@ -71,4 +74,10 @@ def manifest_of(key: str) -> str | None:
 def mark_of(key: str) -> Visible | None:
     """What the mark under that key says; None if it is no mark's."""
     found = _MARK.fullmatch(key)
+    return found and Visible(found[1], found[2])
+
+
+def quarantine_of(key: str) -> Visible | None:
+    """Which manifest in which namespace is quarantined by the object under that key; None if it is no quarantine's."""
+    found = _QUARANTINE.fullmatch(key)
     return found and Visible(found[1], found[2])

@@ -6,7 +6,7 @@ sends one again has its bytes anyway. Manifests that share blobs with it keep th
 
 from typing import Any
 
-from sqlalchemy import Select, delete, literal, select
+from sqlalchemy import Select, delete, literal, select, tuple_
 from sqlalchemy.dialects.postgresql import insert
 
 from modelzoo.errors import FailedPrecondition
@@ -17,6 +17,8 @@ from zoo_server.principal import Principal, Role
 from zoo_store.sql import Database, now
 
 __all__ = ["Quarantines"]
+
+PAGE = 1000
 
 
 class Quarantines:
@@ -50,6 +52,27 @@ class Quarantines:
             reason = await connection.scalar(query)
         if reason is not None:
             raise _quarantined(namespace, digest, reason)
+
+    async def get(self, visible: Visible) -> Quarantine | None:
+        """The manifest's quarantine, if there is one."""
+        query = select(quarantines.c.reason, quarantines.c.subject).where(
+            quarantines.c.namespace == visible.namespace, quarantines.c.digest == visible.digest
+        )
+        async with self._database.read() as connection:
+            row = (await connection.execute(query)).one_or_none()
+        return None if row is None else Quarantine(row.reason, row.subject)
+
+    async def list(self, after: Visible) -> list[Visible]:
+        """The next ones after that, by namespace and digest."""
+        own = tuple_(quarantines.c.namespace, quarantines.c.digest)
+        query = (
+            select(quarantines.c.namespace, quarantines.c.digest)
+            .where(own > (after.namespace, after.digest))
+            .order_by(quarantines.c.namespace, quarantines.c.digest)
+            .limit(PAGE)
+        )
+        async with self._database.read() as connection:
+            return [Visible(*row) for row in await connection.execute(query)]
 
     async def put(self, visible: Visible, quarantine: Quarantine) -> None:
         """Quarantine the manifest; the reason of an earlier quarantine is replaced."""

@@ -122,12 +122,14 @@ class Storage:
         await self._store.put(quarantine_key(visible), data)
 
     async def get_quarantine(self, visible: Visible) -> Quarantine | None:
-        """The manifest's quarantine in the namespace, if there is one."""
+        """The manifest's quarantine in the namespace, if there is one; a record that cannot be read is one, too."""
         try:
             said = json.loads(await self._store.get(quarantine_key(visible)))
+            return Quarantine(str(said["reason"]), str(said["subject"]))
         except NotFound:
             return None
-        return Quarantine(str(said["reason"]), str(said["subject"]))
+        except (ValueError, TypeError, KeyError):
+            return Quarantine("the record of its quarantine cannot be read", "")
 
     async def end_quarantine(self, visible: Visible) -> None:
         """Store that there is none."""

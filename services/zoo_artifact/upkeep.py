@@ -11,6 +11,7 @@ from zoo_artifact.check import Checked, Checker, Finding, Kind, Scope
 from zoo_artifact.check_index import CheckIndex
 from zoo_artifact.index import Index
 from zoo_artifact.leftovers import Leftovers
+from zoo_artifact.quarantines import Quarantines
 from zoo_artifact.rebuild import Rebuilder, Rebuilt
 from zoo_artifact.storage import Storage
 from zoo_artifact.sweep import Sweeper, Swept
@@ -41,12 +42,13 @@ class Upkeep:
     ) -> None:
         bucket, index = Bucket(store), Index(database)
         sweep_index, check_index = SweepIndex(database, grace), CheckIndex(database)
+        quarantines = Quarantines(database)
         self.state = UpkeepState(database, grace, holders)
         self.adoption = Adoption(storage, bucket, index, self.state)
         self.usages = Usages(database)
         leftovers = Leftovers(bucket, index, sweep_index, self.adoption, grace)
         self._sweeper = Sweeper(bucket, sweep_index, self.state, leftovers)
-        self._checker = Checker(storage, bucket, index, check_index, sweep_index, self.adoption)
+        self._checker = Checker(storage, bucket, index, check_index, sweep_index, quarantines, self.adoption)
         self._rebuilder = Rebuilder(bucket, check_index, self.adoption, self.state)
 
     async def prepare(self) -> bool:

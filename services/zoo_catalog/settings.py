@@ -25,5 +25,5 @@ class Settings(ServerSettings):
     bootstrap_key_file: Path | None = None
     """File with the secret of the first admin's key; without it nobody can do anything in an empty catalog."""
     pin_interval_s: float = 6 * 3600
-    """Seconds after which the artifact service is told again what namespaces allow, and everything that versions name is
-    pinned there again."""
+    """Seconds after which everything that versions name is pinned again in the artifact service, and what namespaces
+    allow is told it again."""
