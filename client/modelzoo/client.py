@@ -121,13 +121,22 @@ class Client(Inference):
         with translated():
             return wire.version(self._catalog.GetVersion(pb.GetVersionRequest(reference=str(parse(ref)))).version)
 
-    def versions(self, ref: str, *, deleted: bool = False) -> Iterator[records.Version]:
-        """The model's versions, highest first; deleted ones only if wanted."""
+    def versions(
+        self, ref: str, *, filter: str = "", order_by: str = "", deleted: bool = False
+    ) -> Iterator[records.Version]:
+        """The model's versions, asked for page by page: all, or those that fulfil a filter such as
+        `state = READY AND labels.stage = prod AND metrics.sst2.accuracy > 0.9`; deleted ones only if wanted.
+
+        `order_by` is a field or a metric, perhaps with ` desc` behind it; without it the highest come first. Raises
+        FILTER_INVALID, ORDER_BY_INVALID.
+        """
         name = parse(ref).model
 
         def fetch(token: str) -> tuple[Sequence[records.Version], str]:
             page = self._catalog.ListVersions(
-                pb.ListVersionsRequest(model=name, page_token=token, show_deleted=deleted)
+                pb.ListVersionsRequest(
+                    model=name, filter=filter, order_by=order_by, page_token=token, show_deleted=deleted
+                )
             )
             return [wire.version(version) for version in page.versions], page.next_page_token
 

@@ -30,6 +30,7 @@ from zoo_catalog.purge import Purger
 from zoo_catalog.quarantine import Quarantine
 from zoo_catalog.rules import QUOTAS
 from zoo_catalog.search import Search, Wanted
+from zoo_catalog.version_search import VersionSearch, WantedVersions
 from zoo_catalog.versions import Versions
 from zoo_server.authorization import enforce
 from zoo_server.call import current_principal
@@ -49,6 +50,7 @@ class CatalogParts:
     models: Models
     search: Search
     versions: Versions
+    version_search: VersionSearch
     publisher: Publisher
     edits: VersionEdits
     deletions: Deletions
@@ -148,8 +150,9 @@ class CatalogServicer(rpc.CatalogServiceServicer):
         return pb.GetVersionResponse(version=version_to_pb(version))
 
     async def ListVersions(self, request: pb.ListVersionsRequest, context: Context) -> pb.ListVersionsResponse:
-        page = await self._parts.versions.list(
-            request.model, current_principal(), page_from_pb(request), show_deleted=request.show_deleted
+        wanted = WantedVersions(request.model, request.filter, request.show_deleted)
+        page = await self._parts.version_search.list(
+            current_principal(), wanted, request.order_by, page_from_pb(request)
         )
         return pb.ListVersionsResponse(versions=map(version_to_pb, page.items), next_page_token=page.next_token)
 

@@ -1,18 +1,32 @@
 """Filters as conditions of SQL: what the fields of a listing are, and which values and operators each of them takes."""
 
 import difflib
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time
 from operator import eq, ge, gt, le, lt, ne
 from typing import Any, Protocol
 
-from sqlalchemy import ColumnElement, and_, func, not_, or_
+from sqlalchemy import ColumnElement, and_, func, not_, or_, true
 
 from modelzoo.errors import InvalidArgument
-from zoo_server.filter import Condition, Conjunction, Disjunction, Filter, Negation, filter_invalid
+from zoo_server.filter import Condition, Conjunction, Disjunction, Filter, Negation, filter_invalid, path_of
 
-__all__ = ["Fields", "FlagField", "HasField", "NumberField", "TextField", "TimeField", "condition_of"]
+__all__ = [
+    "ChoiceField",
+    "Field",
+    "Fields",
+    "FlagField",
+    "HasField",
+    "MapField",
+    "NumberField",
+    "RealField",
+    "RowsField",
+    "TextField",
+    "TimeField",
+    "condition_of",
+]
 
 _COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {"=": eq, "!=": ne, "<": lt, "<=": le, ">": gt, ">=": ge}
 _EQUALITY = ("=", "!=")
@@ -87,6 +101,37 @@ class NumberField:
 
 
 @dataclass(frozen=True, slots=True)
+class RealField:
+    """Finite numbers, with or without a fraction."""
+
+    column: ColumnElement[float]
+
+    def condition(self, asked: Condition) -> ColumnElement[bool]:
+        _check_operator(asked, *_COMPARISONS)
+        try:
+            value = float(asked.value)
+        except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
+            raise _wrong_value(asked, "is no number", "write one such as 0.9 or 1e-3")
+        return _COMPARISONS[asked.operator](self.column, value)
+
+
+@dataclass(frozen=True, slots=True)
+class ChoiceField:
+    """One of some words, without regard to case."""
+
+    column: ColumnElement[str]
+    choices: tuple[str, ...]
+
+    def condition(self, asked: Condition) -> ColumnElement[bool]:
+        _check_operator(asked, *_EQUALITY)
+        if asked.value.upper() not in self.choices:
+            raise _wrong_value(asked, "is not one of them", f"write one of {', '.join(self.choices)}")
+        return _COMPARISONS[asked.operator](self.column, asked.value.upper())
+
+
+@dataclass(frozen=True, slots=True)
 class TimeField:
     """Times of RFC 3339, or dates, which mean their first moment in UTC."""
 
@@ -131,9 +176,44 @@ class HasField:
         return self.has_any if asked.value == WILDCARD else self.has(asked.value)
 
 
+@dataclass(frozen=True, slots=True)
+class RowsField:
+    """What is kept in rows of its own: fulfilled where some row fulfils `each`, or, with `:*`, where there is any."""
+
+    each: Field
+    where: Callable[[ColumnElement[bool]], ColumnElement[bool]]
+
+    def condition(self, asked: Condition) -> ColumnElement[bool]:
+        is_any = (asked.operator, asked.value) == (":", WILDCARD)
+        return self.where(true() if is_any else self.each.condition(asked))
+
+
+@dataclass(frozen=True, slots=True)
+class MapField:
+    """`field:key` says that it has the key, `field:*` that it has any; `member` is what lies behind `field.`, by the
+    names there, or None where nothing can; `advice` says what can.
+    """
+
+    keys: HasField
+    member: Callable[[tuple[str, ...]], Field | None]
+    advice: str
+
+    def condition(self, asked: Condition) -> ColumnElement[bool]:
+        names = path_of(asked.field)[1:]
+        if not names:
+            return self.keys.condition(asked)
+        member = self.member(names)
+        if member is None:
+            raise filter_invalid(asked.at, f"there is no field {asked.field[:40]!r}", self.advice)
+        return member.condition(asked)
+
+
 def _field(asked: Condition, fields: Fields) -> Field:
     if asked.field in fields:
         return fields[asked.field]
+    of = fields.get(path_of(asked.field)[0])
+    if isinstance(of, MapField):
+        return of
     near = difflib.get_close_matches(asked.field, fields, 1)
     guess = f"did you mean {near[0]!r}? There are" if near else "there are"
     raise filter_invalid(asked.at, f"there is no field {asked.field[:40]!r}", f"{guess} {', '.join(sorted(fields))}")

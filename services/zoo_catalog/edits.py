@@ -17,6 +17,7 @@ from zoo_catalog.models import model_row
 from zoo_catalog.names import parse_model
 from zoo_catalog.schema import alias_targets, versions
 from zoo_catalog.states import change_state
+from zoo_catalog.version_rows import put_label_rows, put_metric_rows
 from zoo_catalog.versions import USABLE, Version, VersionState, get_version, version_not_found
 from zoo_store.sql import Database
 
@@ -92,6 +93,7 @@ class VersionEdits:
                 .where(versions.c.model_id == row.id, versions.c.version == version.number)
                 .values(values)
             )
+            await put_metric_rows(connection, row.id, version.number, metrics)
             return await get_version(connection, row, version.number)
 
 
@@ -138,6 +140,7 @@ async def _label(connection: AsyncConnection, model: Row[Any], version: Version,
         after={"labels": labels},
     )
     await _write(connection, model, version, change, {"labels": labels})
+    await put_label_rows(connection, model.id, version.number, labels)
 
 
 async def _write(

@@ -16,7 +16,7 @@ from modelzoo.errors import FailedPrecondition, NotFound, PermissionDenied
 from zoo_catalog import changes
 from zoo_catalog.etags import check_etag
 from zoo_catalog.models import model_row
-from zoo_catalog.names import parse_model
+from zoo_catalog.names import namespace_of, parse_model
 from zoo_catalog.namespaces import seen_by
 from zoo_catalog.schema import access_requests, models
 from zoo_server.paging import Page, PageRequest, page_of
@@ -162,6 +162,14 @@ def passes_gates(principal: Principal, namespace: str) -> bool:
 async def is_granted(connection: AsyncConnection, model_id: int, subject: str) -> bool:
     request = await _find(connection, model_id, subject)
     return request is not None and request.state is AccessState.APPROVED
+
+
+async def may_use(database: Database, model_id: int, model: str, principal: Principal) -> bool:
+    """Whether a gated model, `model` being its name, is one that `principal` may use."""
+    if passes_gates(principal, namespace_of(model)):
+        return True
+    async with database.read() as connection:
+        return await is_granted(connection, model_id, principal.subject)
 
 
 def not_granted(model: str) -> PermissionDenied:

@@ -43,6 +43,7 @@ from zoo_catalog.settings import Settings
 from zoo_catalog.signature_servicer import SignatureServicer
 from zoo_catalog.signatures import Signatures
 from zoo_catalog.signers import Signers
+from zoo_catalog.version_search import VersionSearch
 from zoo_catalog.versions import Versions
 from zoo_server.log import configure_logging
 from zoo_server.peers import open_peer
@@ -90,6 +91,7 @@ def register(server: grpc.aio.Server, database: Database, artifacts: Artifacts, 
         models=Models(database),
         search=Search(database),
         versions=Versions(database),
+        version_search=VersionSearch(database),
         publisher=Publisher(database, artifacts),
         edits=VersionEdits(database),
         deletions=Deletions(database),

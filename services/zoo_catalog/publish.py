@@ -28,6 +28,7 @@ from zoo_catalog.requests import Request
 from zoo_catalog.retention import retain
 from zoo_catalog.schema import cards, models, versions
 from zoo_catalog.states import refresh_model
+from zoo_catalog.version_rows import put_metric_rows
 from zoo_catalog.versions import Version, VersionState, get_version, version_row
 from zoo_store.sql import Database
 
@@ -151,6 +152,7 @@ async def _record(connection: AsyncConnection, name: str, publication: _Publicat
             etag=change.sequence,
         )
     )
+    await put_metric_rows(connection, model.id, number, metrics)
     if card.text:
         await connection.execute(insert(cards).values(model_id=model.id, version=number, text=card.text))
     await connection.execute(update(models).where(models.c.id == model.id).values(newest_version=number))

@@ -2,6 +2,7 @@
 
     namespaces ─< models ─< versions ─ cards
                         ├─< model_tags (the tags again, one a row, to find models by)
+                        ├─< version_labels, version_metrics (the same of versions' labels and metrics)
                         ├─< aliases ─< alias_targets >─ versions
                         └─< access_requests (of subjects)
     versions ─< signatures      namespaces ─< trusted_signers, signing_policies
@@ -21,6 +22,7 @@ from sqlalchemy import (
     BigInteger,
     Boolean,
     Column,
+    Double,
     ForeignKey,
     ForeignKeyConstraint,
     Index,
@@ -55,6 +57,8 @@ __all__ = [
     "signatures",
     "signing_policies",
     "trusted_signers",
+    "version_labels",
+    "version_metrics",
     "versions",
 ]
 
@@ -163,6 +167,33 @@ versions = Table(
     Index("versions_by_digest", "model_id", "manifest_digest", "version"),
     Index("versions_by_purge_time", "purge_time"),
     Index("versions_to_release", "purged", "released"),
+)
+
+version_labels = Table(
+    "version_labels",
+    metadata,
+    Column("model_id", Integer, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("value", Text, nullable=False),
+    PrimaryKeyConstraint("model_id", "version", "name"),
+    ForeignKeyConstraint(["model_id", "version"], ["versions.model_id", "versions.version"]),
+    Index("version_labels_by_name", "model_id", "name", "value", "version"),
+)
+
+version_metrics = Table(
+    "version_metrics",
+    metadata,
+    Column("model_id", Integer, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("dataset", Text, nullable=False),
+    Column("split", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("value", Double, nullable=False),
+    PrimaryKeyConstraint("model_id", "version", "dataset", "split", "name"),
+    ForeignKeyConstraint(["model_id", "version"], ["versions.model_id", "versions.version"]),
+    # Finds a metric's values, and one version's value: the number before the value serves both.
+    Index("version_metrics_by_name", "model_id", "dataset", "name", "version", "value", "split"),
 )
 
 # The Markdown of a version's README.md, apart from the row that is read whenever a model is run.

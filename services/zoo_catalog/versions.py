@@ -1,8 +1,8 @@
-"""Versions: what a reference means, and which there are. `publish.py` makes them."""
+"""Versions: what a reference means. `publish.py` makes them, `version_search.py` lists them."""
 
 import random
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from enum import Enum
 from typing import Any
@@ -14,12 +14,10 @@ from modelzoo import reference as references
 from modelzoo.errors import NotFound
 from modelzoo.reference import Reference, parse
 from zoo_catalog.facts import Facts, facts_from_json
-from zoo_catalog.gates import is_granted, not_granted, passes_gates
+from zoo_catalog.gates import may_use, not_granted
 from zoo_catalog.metrics import Metric, metric_from_json
 from zoo_catalog.models import model_row
-from zoo_catalog.names import namespace_of, parse_model
 from zoo_catalog.schema import alias_targets, models, versions
-from zoo_server.paging import Page, PageRequest, page_of
 from zoo_server.principal import Principal
 from zoo_store.sql import Database
 
@@ -99,37 +97,9 @@ class Versions:
                 raise await _nothing_for(connection, reference)
         weights = [row.weight for row in rows]
         row = random.choices(rows, weights)[0]  # noqa: S311 - shares of traffic, no secret
-        if row.gated and not await self._may_use(row.model_id, row.model, principal):
+        if row.gated and not await may_use(self._database, row.model_id, row.model, principal):
             raise not_granted(row.model)
         return version_from_row(row)
-
-    async def list(
-        self, model: str, principal: Principal, page: PageRequest, *, show_deleted: bool = False
-    ) -> Page[Version]:
-        """Highest first. Of a gated model to whom no access is granted, without manifests: with one its files could be
-        read. Raises REFERENCE_INVALID, MODEL_NOT_FOUND and PAGE_TOKEN_INVALID.
-        """
-        name = parse_model(model)
-        listing = f"versions of {name.casefold()}"
-        before = page.after(listing, int)
-        async with self._database.read() as connection:
-            owner = await model_row(connection, name)
-            query = version_query().where(versions.c.model_id == owner.id)
-            if not show_deleted:
-                query = query.where(versions.c.state != VersionState.DELETED.value)
-            if before is not None:
-                query = query.where(versions.c.version < before)
-            rows = (await connection.execute(query.order_by(versions.c.version.desc()).limit(page.fetch))).all()
-        found = map(version_from_row, rows)
-        if owner.gated and not await self._may_use(owner.id, owner.name, principal):
-            found = (replace(version, manifest_digest="") for version in found)
-        return page_of(listing, found, page.size, lambda version: version.number)
-
-    async def _may_use(self, model_id: int, model: str, principal: Principal) -> bool:
-        if passes_gates(principal, namespace_of(model)):
-            return True
-        async with self._database.read() as connection:
-            return await is_granted(connection, model_id, principal.subject)
 
 
 async def get_version(connection: AsyncConnection, model: Row[Any], number: int) -> Version:

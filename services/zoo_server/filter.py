@@ -3,6 +3,7 @@ r"""Filters of listings: a stated subset of AIP-160, read into a tree. What a fi
     filter       conditions joined by AND, or by a space, which means AND too; OR binds more tightly than AND, as
                  AIP-160 has it; NOT or - before a condition or parentheses
     condition    field operator value
+    field        names joined by dots; behind the first, what is no word goes into quotes: metrics."zoo/digits".accuracy
     operator     =  !=  <  <=  >  >=  and : ("has": an element of a list, a key of a map, a part of a text)
     value        a word, or anything in double or single quotes, with \ before a quote or \ inside
 
@@ -19,13 +20,25 @@ from lark import Lark, Token, Transformer, UnexpectedInput
 
 from modelzoo.errors import InvalidArgument
 
-__all__ = ["Condition", "Conjunction", "Disjunction", "Filter", "Negation", "filter_invalid", "parse_filter"]
+__all__ = [
+    "Condition",
+    "Conjunction",
+    "Disjunction",
+    "Filter",
+    "Negation",
+    "filter_invalid",
+    "parse_filter",
+    "path_of",
+]
 
 CONDITIONS_MAX = 64
 PARENTHESES_MAX = 32
 SHOWN_CHARACTERS = 24
 
-_GRAMMAR = r"""
+_STEP = r"""[\w-]+|"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'"""
+_FIELD = rf"[A-Za-z_]\w*(?:\.(?:{_STEP}))*"
+
+_GRAMMAR = rf"""
     start: conjunction
     conjunction: disjunction (_AND? disjunction)*
     disjunction: _term (_OR _term)*
@@ -36,12 +49,15 @@ _GRAMMAR = r"""
     _AND.3: /AND\b/
     _OR.3: /OR\b/
     _NOT.3: /NOT\b|-/
-    FIELD.2: /[A-Za-z_]\w*(?:\.[\w-]+)*(?=\s*(?:[=<>:]|!=))/
+    FIELD.2: /{_FIELD}(?=\s*(?:[=<>:]|!=))/
     OPERATOR: "<=" | ">=" | "!=" | "=" | "<" | ">" | ":"
     STRING: /"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*'/
     WORD: /[^\s()"'=<>!:]+(?::[^\s()"'=<>!]*)?/
     %ignore /\s+/
 """
+
+_PATH = re.compile(_FIELD)
+_NAME = re.compile(_STEP)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +104,13 @@ def parse_filter(text: str) -> Filter | None:
     return tree
 
 
+def path_of(field: str) -> tuple[str, ...]:
+    """The names that a field is made of, without quotes; () where it is none."""
+    if not _PATH.fullmatch(field):
+        return ()
+    return tuple(_unquoted(step) if step[0] in "\"'" else step for step in _NAME.findall(field))
+
+
 def filter_invalid(at: int, problem: str, advice: str) -> InvalidArgument:
     """FILTER_INVALID at a character, counted from 1; `advice` says what to do."""
     return InvalidArgument(
@@ -115,13 +138,17 @@ class _Trees(Transformer[Token, Any]):
 
     def condition(self, parts: Sequence[Token]) -> Filter:
         field, operator, value = parts
-        text = re.sub(r"\\(.)", r"\1", value[1:-1], flags=re.DOTALL) if value.type == "STRING" else str(value)
+        text = _unquoted(value) if value.type == "STRING" else str(value)
         return Condition(str(field), str(operator), text, _at(field), _at(value))
 
 
 @cache
 def _parser() -> Lark:
     return Lark(_GRAMMAR, parser="lalr", transformer=_Trees())
+
+
+def _unquoted(text: str) -> str:
+    return re.sub(r"\\(.)", r"\1", text[1:-1], flags=re.DOTALL)
 
 
 def _at(token: Token) -> int:

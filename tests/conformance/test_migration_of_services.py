@@ -64,9 +64,22 @@ async def catalog(folder: Path, url: str) -> AsyncIterator[Running]:
             await zoo.admin.publish("team/bert", digest, request_id="r1", parents=[parent])
             await zoo.admin.set_alias("team/bert", "prod", {1: 1, 2: 3})
             assert (await zoo.admin.get("team/bert@sha256:" + digest)).version == 2
+            await describe(zoo)
             await sign(zoo)
 
         yield Running(zoo.database, use)
+
+
+async def describe(zoo: CatalogService) -> None:
+    """The second version, by a label and a metric; it is found by what was said of it before."""
+    wanted = catalog_pb.ListVersionsRequest(model="team/bert", filter="labels.stage = test AND metrics.sst2.f1 > 0.4")
+    version = model_pb2.Version(model="team/bert", version=2, labels={"stage": "test"})
+    described = bool((await zoo.admin.get("team/bert@2")).labels)
+    assert [each.version for each in (await zoo.admin.catalog.ListVersions(wanted)).versions] == [2] * described
+    await zoo.admin.catalog.UpdateVersion(catalog_pb.UpdateVersionRequest(version=version))
+    metrics = catalog_pb.SetMetricsRequest(reference="team/bert@2", dataset="sst2", values={"f1": 0.5})
+    await zoo.admin.catalog.SetMetrics(metrics)
+    assert [each.version for each in (await zoo.admin.catalog.ListVersions(wanted)).versions] == [2]
 
 
 async def sign(zoo: CatalogService) -> None:

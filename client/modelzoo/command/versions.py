@@ -1,5 +1,6 @@
-"""`zoo versions`: list, label, deprecate and delete versions."""
+"""`zoo versions`: find, label, deprecate and delete versions."""
 
+import itertools
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,7 +21,7 @@ NumberedArgument = Annotated[
 EtagOption = Annotated[str, typer.Option(help="Only if this is still its etag; `zoo versions list --json` tells it.")]
 
 app = typer.Typer(
-    help="List, label, deprecate, delete and undelete versions. What a version holds never changes.",
+    help="List, find, label, deprecate, delete and undelete versions. What a version holds never changes.",
     no_args_is_help=True,
 )
 
@@ -33,12 +34,30 @@ def register(root: typer.Typer) -> None:
 @app.command("list")
 def list_versions(
     model: ModelArgument,
+    filter: Annotated[
+        str,
+        typer.Option(
+            help="Only those that fulfil this: conditions such as `state = READY`, `labels.stage = prod`, "
+            "`metrics.sst2.accuracy > 0.9`, `create_time > 2026-01-31`, `size_bytes < 1e9` or `base = team/bert@3`, "
+            'joined by AND, OR and NOT. Names that are no words go into quotes: `metrics."zoo/digits".accuracy`.',
+        ),
+    ] = "",
+    sort: Annotated[
+        str,
+        typer.Option(
+            help="A field to order by, or a metric, perhaps with ` desc`: `size_bytes`, `metrics.sst2.accuracy desc`."
+        ),
+    ] = "",
+    limit: Annotated[int, typer.Option(min=0, help="So many at most; 0: all.")] = 0,
     deleted: Annotated[bool, typer.Option("--deleted", help="Deleted ones, too.")] = False,
 ) -> None:
-    """List a model's versions, highest first."""
+    """List a model's versions, highest first; or find those that fulfil a filter, the best first by a metric. Metrics
+    are shown where filter or order ask for some."""
     with open_client() as client:
-        found = list(client.versions(model, deleted=deleted))
-    answer({"versions": found}, lambda: _print(found))
+        found = list(
+            itertools.islice(client.versions(model, filter=filter, order_by=sort, deleted=deleted), limit or None)
+        )
+    answer({"versions": found}, lambda: _print(found, with_metrics="metrics" in filter + sort))
 
 
 @app.command("label")
@@ -115,20 +134,26 @@ def _labels(version: "Version") -> str:
     return " ".join(f"{name}={value}" for name, value in sorted(version.labels.items()))
 
 
-def _print(versions: "list[Version]") -> None:
-    print_table(
-        ("VERSION", "STATE", "SIZE", "PUBLISHED", "BY", "LABELS", "REASON", "UNDELETE UNTIL"),
-        [
-            (
-                str(version.version),
-                version.state,
-                size_text(version.facts.size_bytes),
-                short_time(version.create_time),
-                version.creator,
-                _labels(version) or "-",
-                version.state_reason or "-",
-                short_time(version.purge_time),
-            )
-            for version in versions
-        ],
-    )
+def _metrics(version: "Version") -> str:
+    return ", ".join(f"{each.dataset} {each.split} {each.name}={each.value:g}" for each in version.metrics)
+
+
+def _print(versions: "list[Version]", *, with_metrics: bool) -> None:
+    header = ("VERSION", "STATE", "SIZE", "PUBLISHED", "BY", "LABELS", "REASON", "UNDELETE UNTIL")
+    rows = [
+        (
+            str(version.version),
+            version.state,
+            size_text(version.facts.size_bytes),
+            short_time(version.create_time),
+            version.creator,
+            _labels(version) or "-",
+            version.state_reason or "-",
+            short_time(version.purge_time),
+        )
+        for version in versions
+    ]
+    if not with_metrics:
+        print_table(header, rows)
+        return
+    print_table((*header, "METRICS"), [(*row, _metrics(each) or "-") for row, each in zip(rows, versions, strict=True)])

@@ -91,6 +91,23 @@ def test_metrics_are_set_and_shown(chat: Zoo):
         assert chat("metrics", "set", "team/chat@1", "team/words", wrong).exit_code == 2
 
 
+def test_versions_are_found_by_what_was_said_of_them(chat: Zoo, tree: Tree):
+    chat("push", tree({**CHAT, "x": b"2"}), "team/chat")
+    for number, accuracy in ((1, "0.9"), (2, "0.8")):
+        chat("metrics", "set", f"team/chat@{number}", "team/words", f"accuracy={accuracy}")
+
+    def numbers(*words: str) -> list[str]:
+        return [row.split()[0] for row in chat("versions", "list", "team/chat", *words).stdout.splitlines()[1:]]
+
+    metric = 'metrics."team/words".accuracy'
+    assert numbers("--filter", f"{metric} > 0.85") == ["1"]
+    assert numbers("--sort", f"{metric} desc") == ["1", "2"]
+    assert numbers("--sort", f"{metric} desc", "--limit", "1") == ["1"]
+    assert "accuracy=0.8" in chat("versions", "list", "team/chat", "--filter", "metrics:*").stdout
+    wrong = chat("versions", "list", "team/chat", "--filter", "stage = prod")
+    assert (wrong.exit_code, "character 1" in wrong.stderr) == (6, True)
+
+
 def test_access_is_asked_for_and_granted(chat: Zoo, monkeypatch: pytest.MonkeyPatch):
     chat("model", "edit", "team/chat", "--gated")
 
