@@ -42,6 +42,7 @@ class Manage:
         allow_opaque: bool | None = None,
         undelete_days: int | None = None,
         keep_versions: int | None = None,
+        keep_checkpoints: int | None = None,
         etag: str = "",
     ) -> records.Namespace:
         """Change a namespace; 0 takes a quota, or the limit of versions to keep, away."""
@@ -49,6 +50,7 @@ class Manage:
             "allow_opaque": allow_opaque,
             "undelete_days": undelete_days,
             "keep_versions": keep_versions,
+            "keep_checkpoints": keep_checkpoints,
         }
         policy = {field: value for field, value in policy.items() if value is not None}
         given = {"description": description, "quota_bytes": quota_bytes}

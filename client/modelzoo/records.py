@@ -52,11 +52,13 @@ __all__ = [
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """What holds for a namespace's models. `keep_versions` None: all are kept."""
+    """What holds for a namespace's models. `keep_versions` None: all are kept. `keep_checkpoints` is for each training
+    job."""
 
     allow_opaque: bool
     undelete_days: int
     keep_versions: int | None
+    keep_checkpoints: int
 
 
 @dataclass(frozen=True, slots=True)

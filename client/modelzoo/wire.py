@@ -49,6 +49,7 @@ def namespace(pb: model_pb2.Namespace, used_bytes: int | None = None) -> records
             allow_opaque=pb.policy.allow_opaque,
             undelete_days=pb.policy.undelete_days,
             keep_versions=pb.policy.keep_versions or None,
+            keep_checkpoints=pb.policy.keep_checkpoints,
         ),
         quota_bytes=pb.quota_bytes or None,
         used_bytes=used_bytes,

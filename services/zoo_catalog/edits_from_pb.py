@@ -7,7 +7,7 @@ from zoo_catalog.edits import VersionEdit
 from zoo_catalog.masks import changed_paths
 from zoo_catalog.models import ModelEdit, ModelKind
 from zoo_catalog.namespaces import NamespaceEdit, NewNamespace
-from zoo_catalog.policy import UNDELETE_DAYS, Policy, PolicyEdit
+from zoo_catalog.policy import KEEP_CHECKPOINTS, UNDELETE_DAYS, Policy, PolicyEdit
 from zoo_catalog.versions import VersionState
 
 __all__ = [
@@ -20,7 +20,7 @@ __all__ = [
     "version_edit",
 ]
 
-POLICY_FIELDS = ("allow_opaque", "undelete_days", "keep_versions")
+POLICY_FIELDS = ("allow_opaque", "undelete_days", "keep_versions", "keep_checkpoints")
 NAMESPACE_PATHS = ("description", "policy", "quota_bytes", *(f"policy.{name}" for name in POLICY_FIELDS))
 MODEL_PATHS = ("description", "owner", "gated")
 VERSION_PATHS = ("labels", "labels.*", "state", "state_reason")
@@ -32,6 +32,7 @@ def namespace_from_pb(namespace: model_pb2.Namespace) -> NewNamespace:
         allow_opaque=namespace.policy.allow_opaque,
         undelete_days=_undelete_days(namespace.policy),
         keep_versions=namespace.policy.keep_versions,
+        keep_checkpoints=_keep_checkpoints(namespace.policy),
     )
     return NewNamespace(namespace.name, namespace.description, policy, namespace.quota_bytes)
 
@@ -45,6 +46,7 @@ def namespace_edit(request: pb.UpdateNamespaceRequest) -> NamespaceEdit:
             allow_opaque=asked.policy.allow_opaque if "allow_opaque" in named else None,
             undelete_days=_undelete_days(asked.policy) if "undelete_days" in named else None,
             keep_versions=asked.policy.keep_versions if "keep_versions" in named else None,
+            keep_checkpoints=_keep_checkpoints(asked.policy) if "keep_checkpoints" in named else None,
         ),
         quota_bytes=asked.quota_bytes if "quota_bytes" in paths else None,
     )
@@ -94,6 +96,10 @@ def serving_from_pb(alias: model_pb2.Alias) -> Serving | None:
 
 def _undelete_days(policy: model_pb2.NamespacePolicy) -> int:
     return policy.undelete_days if policy.HasField("undelete_days") else UNDELETE_DAYS
+
+
+def _keep_checkpoints(policy: model_pb2.NamespacePolicy) -> int:
+    return policy.keep_checkpoints if policy.HasField("keep_checkpoints") else KEEP_CHECKPOINTS
 
 
 def _state_name(version: model_pb2.Version) -> str:

@@ -33,6 +33,7 @@ def _policy_to_pb(policy: Policy) -> model_pb2.NamespacePolicy:
         allow_opaque=policy.allow_opaque,
         undelete_days=policy.undelete_days,
         keep_versions=policy.keep_versions,
+        keep_checkpoints=policy.keep_checkpoints,
     )
 
 

@@ -13,15 +13,20 @@ from zoo_catalog.schema import namespaces
 __all__ = ["Policy", "PolicyEdit", "policy_from_json", "policy_of", "policy_to_json"]
 
 UNDELETE_DAYS = 30
+# One to go on from, and one before it should the last prove bad.
+KEEP_CHECKPOINTS = 2
 
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """`keep_versions` 0: all are kept. `allow_opaque` is enforced by the artifact service, which is told of it."""
+    """`keep_versions` 0: all are kept. `allow_opaque` is enforced by the artifact service, which is told of it, and
+    `keep_checkpoints` by whoever pins checkpoints, which reads it here.
+    """
 
     allow_opaque: bool = False
     undelete_days: int = UNDELETE_DAYS
     keep_versions: int = 0
+    keep_checkpoints: int = KEEP_CHECKPOINTS
 
     @property
     def undelete(self) -> timedelta:
@@ -36,6 +41,7 @@ class PolicyEdit:
     allow_opaque: bool | None = None
     undelete_days: int | None = None
     keep_versions: int | None = None
+    keep_checkpoints: int | None = None
 
     def apply(self, policy: Policy) -> Policy:
         given = {field.name: value for field in fields(self) if (value := getattr(self, field.name)) is not None}

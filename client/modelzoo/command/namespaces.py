@@ -67,6 +67,9 @@ def update(
         int | None,
         typer.Option(min=0, help="READY versions that stay when one is published, but for aliased and pinned; 0: all."),
     ] = None,
+    keep_checkpoints: Annotated[
+        int | None, typer.Option(min=1, help="Newest checkpoints that a training job keeps while it has not ended.")
+    ] = None,
     allow_opaque: Annotated[
         bool | None,
         typer.Option(
@@ -85,6 +88,7 @@ def update(
             allow_opaque=allow_opaque,
             undelete_days=undelete_days,
             keep_versions=keep_versions,
+            keep_checkpoints=keep_checkpoints,
             etag=etag,
         )
     answer(changed, lambda: _print(changed))
@@ -109,6 +113,7 @@ def _print(namespace: "Namespace") -> None:
         ("used", "" if namespace.used_bytes is None else size_text(namespace.used_bytes)),
         ("undelete", f"for {policy.undelete_days} days"),
         ("keeps", "all versions" if policy.keep_versions is None else f"the newest {policy.keep_versions} versions"),
+        ("checkpoints", f"the newest {policy.keep_checkpoints} of a training job"),
         ("opaque files", "kept as bytes" if policy.allow_opaque else "refused"),
         ("made", short_time(namespace.create_time)),
         ("etag", namespace.etag),

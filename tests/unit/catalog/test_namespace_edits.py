@@ -45,6 +45,17 @@ async def test_only_what_the_mask_names_changes(zoo: CatalogService) -> None:
     assert changed.policy.undelete_days == 0
 
 
+async def test_of_a_jobs_checkpoints_two_are_kept_until_said_otherwise_and_one_at_least(zoo: CatalogService) -> None:
+    await zoo.namespace("team")
+    assert (await read(zoo)).namespace.policy.keep_checkpoints == 2
+    assert (await update(zoo.admin, policy={"keep_checkpoints": 5})).policy.keep_checkpoints == 5
+    assert (await update(zoo.admin, description="ours")).policy.keep_checkpoints == 5
+    for wrong in (0, -1, 1001):
+        with refused(InvalidArgument, "FIELD_INVALID"):
+            await update(zoo.admin, "policy.keep_checkpoints", policy={"keep_checkpoints": wrong})
+    assert (await update(zoo.admin, "policy.keep_checkpoints")).policy.keep_checkpoints == 2
+
+
 async def test_without_a_mask_what_is_set_changes(zoo: CatalogService) -> None:
     await zoo.namespace("team")
     await update(zoo.admin, policy={"keep_versions": 5})

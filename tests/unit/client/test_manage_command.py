@@ -70,8 +70,12 @@ def test_models_are_edited_deleted_and_brought_back(chat: Zoo):
 
 def test_namespaces_are_shown_changed_and_deleted(zoo: Zoo):
     assert zoo("namespaces", "update", "team", "--quota-bytes", "5000000", "--keep-versions", "3").exit_code == 0
+    assert zoo("namespaces", "update", "team", "--keep-checkpoints", "4").exit_code == 0
     shown = zoo("namespaces", "show", "team").stdout
-    assert all(word in shown for word in ("5.0 MB", "the newest 3 versions", "for 30 days", "refused"))
+    assert all(
+        word in shown
+        for word in ("5.0 MB", "the newest 3 versions", "the newest 4 of a training job", "for 30 days", "refused")
+    )
     answered = json.loads(zoo("namespaces", "show", "team", "--json").stdout)
     assert (answered["quota_bytes"], answered["used_bytes"], answered["policy"]["keep_versions"]) == (5_000_000, 0, 3)
     assert zoo("namespaces", "delete", "team", "--yes").stdout == "deleted team\n"
