@@ -7,13 +7,11 @@ from dataclasses import dataclass
 
 from modelzoo.errors import DeadlineExceeded, PermissionDenied, Unavailable
 from zoo_inference.catalog import Catalog, Version
+from zoo_inference.freshness import FRESH_S, STALE_AT_MOST_S
 from zoo_server.principal import Principal, Role
 
 __all__ = ["Gate"]
 
-FRESH_S = 1.0
-# While the catalog is away, as long as the last answer about a reference holds.
-STALE_AT_MOST_S = 300.0
 REMEMBERED_MOST = 4096
 
 

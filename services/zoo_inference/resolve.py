@@ -10,12 +10,10 @@ from modelzoo.errors import DeadlineExceeded, Unavailable
 from modelzoo.reference import Digest, parse
 from modelzoo.reference import Version as Number
 from zoo_inference.catalog import Catalog, Version
+from zoo_inference.freshness import FRESH_S, STALE_AT_MOST_S
 
 __all__ = ["Resolver"]
 
-FRESH_S = 1.0
-# While the catalog is away, as long as the gateway trusts the keys that it knows.
-STALE_AT_MOST_S = 300.0
 REMEMBERED_MOST = 4096
 
 

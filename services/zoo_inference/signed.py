@@ -21,11 +21,11 @@ from modelzoo.signing.keys import PublicKey
 from zoo.catalog.v1 import signature_service_pb2 as pb
 from zoo.catalog.v1 import signature_service_pb2_grpc as rpc
 from zoo_inference.catalog import TIMEOUT_S, Catalog, Version, translate
+from zoo_inference.freshness import FRESH_S
 from zoo_server.call import remaining_s
 
 __all__ = ["GrpcSignatures", "Signature", "Signatures", "SignedCatalog", "SigningPolicy"]
 
-POLICY_FRESH_S = 1.0
 REMEMBERED_MOST = 4096
 
 
@@ -91,7 +91,7 @@ class SignedCatalog:
     async def _policy(self, namespace: str) -> SigningPolicy:
         key = namespace.casefold()
         known = self._policies.get(key)
-        if known is not None and self._clock() - known[0] < POLICY_FRESH_S:
+        if known is not None and self._clock() - known[0] < FRESH_S:
             return known[1]
         policy = await self._signatures.policy(namespace)
         self._policies[key] = (self._clock(), policy)

@@ -6,7 +6,8 @@ import pytest
 
 from modelzoo.errors import PermissionDenied, Unavailable, ZooError
 from zoo_inference.catalog import Version
-from zoo_inference.gate import FRESH_S, STALE_AT_MOST_S, Gate
+from zoo_inference.freshness import FRESH_S, STALE_AT_MOST_S
+from zoo_inference.gate import Gate
 from zoo_server.principal import Principal, Role
 
 GATED = Version("acme/secret@1", "0" * 64, gated=True)

@@ -6,7 +6,8 @@ import pytest
 
 from modelzoo.errors import FailedPrecondition, InvalidArgument, NotFound, Unavailable, ZooError
 from zoo_inference.catalog import Version
-from zoo_inference.resolve import FRESH_S, REMEMBERED_MOST, STALE_AT_MOST_S, Resolver
+from zoo_inference.freshness import FRESH_S, STALE_AT_MOST_S
+from zoo_inference.resolve import REMEMBERED_MOST, Resolver
 
 
 class CatalogInHand:

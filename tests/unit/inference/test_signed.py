@@ -12,9 +12,11 @@ from modelzoo.signing.bundle import sha256_of, sign
 from modelzoo.signing.keys import SigningKey, new_key
 from support.artifact_fake import file_of
 from zoo_inference.catalog import Version
+from zoo_inference.freshness import FRESH_S
 from zoo_inference.patrol import Patrol
 from zoo_inference.placement import Placement
 from zoo_inference.residency import Residency
+from zoo_inference.resolve import Resolver
 from zoo_inference.signed import Signature, SignedCatalog, SigningPolicy
 
 MANIFEST = Manifest.of("transformers", [file_of("model.safetensors", b"weights"), file_of("config.json", b"{}")])
@@ -107,6 +109,20 @@ async def test_a_signer_who_is_trusted_no_longer_vouches_for_nothing() -> None:
     zoo.keys = [STRANGER]
     with pytest.raises(FailedPrecondition):
         await worker.version("acme/chat")
+
+
+async def test_a_signer_vouches_for_nothing_twice_the_freshness_after_the_namespace_distrusts_it() -> None:
+    zoo, now = Zoo([signed(KEY)]), 0.0
+    worker = Resolver(SignedCatalog(zoo, zoo, lambda: now), lambda: now)
+    await worker.resolve("acme/other")  # the policy is known from now on
+    zoo.keys = [STRANGER]
+    now = FRESH_S * 0.9
+    await worker.resolve("acme/chat")
+    now = FRESH_S * 1.8
+    await worker.resolve("acme/chat")
+    now = FRESH_S * 2
+    with pytest.raises(FailedPrecondition):
+        await worker.resolve("acme/chat")
 
 
 class Model:
