@@ -4,7 +4,7 @@ import random
 import threading
 
 from modelzoo.calls import is_broken
-from modelzoo.errors import Unavailable, ZooError
+from modelzoo.errors import ResourceExhausted, Unavailable, ZooError
 
 __all__ = ["Attempts"]
 
@@ -29,7 +29,9 @@ class Attempts:
     def wait_after(self, error: ZooError) -> None:
         """Return when it is time to try again; raise `error` if that would not help, or not any more."""
         self._failed += 1
-        may_help = isinstance(error, Unavailable) or is_broken(error)
+        # What has once worked will work again when the server says: it may still count the stream that broke.
+        is_full = self.limit is None and isinstance(error, ResourceExhausted) and bool(error.retry_after_s)
+        may_help = isinstance(error, Unavailable) or is_broken(error) or is_full
         if not may_help or self._failed == self.limit or self._stopped.is_set():
             raise error
         # Spread, so that the streams of one transfer do not come back all at once.

@@ -13,6 +13,7 @@ from zoo_catalog.change_log import ChangeLog, Order, Reached, Span
 from zoo_catalog.change_query import ChangeFilter, Entry
 from zoo_catalog.changes import State
 from zoo_catalog.times import time_from_pb, time_to_pb
+from zoo_catalog.watches import Watches
 from zoo_server.call import current_principal
 from zoo_server.paging import PageRequest
 
@@ -22,17 +23,18 @@ Context = grpc.aio.ServicerContext[Any, Any]
 
 
 class ChangeServicer(rpc.ChangeServiceServicer):
-    def __init__(self, log: ChangeLog) -> None:
+    def __init__(self, log: ChangeLog, watches: Watches) -> None:
         self._log = log
+        self._watches = watches
 
     async def WatchChanges(
         self, request: pb.WatchChangesRequest, context: Context
     ) -> AsyncIterator[pb.WatchChangesResponse]:
         after = request.after_sequence if request.HasField("after_sequence") else None
-        async for event in self._log.watch(
-            current_principal(), filter_from_pb(request.filter), after, follow=request.follow
-        ):
-            yield event_to_pb(event)
+        principal, wanted = current_principal(), filter_from_pb(request.filter)
+        with self._watches.enter(principal.subject):
+            async for event in self._log.watch(principal, wanted, after, follow=request.follow):
+                yield event_to_pb(event)
 
     async def ListChanges(self, request: pb.ListChangesRequest, context: Context) -> pb.ListChangesResponse:
         listed = await self._log.list(

@@ -45,6 +45,7 @@ from zoo_catalog.signatures import Signatures
 from zoo_catalog.signers import Signers
 from zoo_catalog.version_search import VersionSearch
 from zoo_catalog.versions import Versions
+from zoo_catalog.watches import Watches
 from zoo_server.log import configure_logging
 from zoo_server.peers import open_peer
 from zoo_server.principal import Signer
@@ -73,7 +74,7 @@ async def serve(settings: Settings) -> None:
         feed = await stack.enter_async_context(open_feed(database))
         server = build(settings, RULES)
         artifacts = Artifacts(channel)
-        register(server.grpc, database, artifacts, feed)
+        register(server.grpc, database, artifacts, feed, Watches(settings.watches))
         await stack.enter_async_context(Purger(database, artifacts).running(settings.purge_interval_s))
         keeper = PinKeeper(
             database, artifacts, NamespaceEdits(Namespaces(database), artifacts), settings.pin_interval_s
@@ -82,7 +83,9 @@ async def serve(settings: Settings) -> None:
         await server.run(SERVICES, on_drain=feed.close)
 
 
-def register(server: grpc.aio.Server, database: Database, artifacts: Artifacts, feed: ChangeFeed) -> None:
+def register(
+    server: grpc.aio.Server, database: Database, artifacts: Artifacts, feed: ChangeFeed, watches: Watches
+) -> None:
     """Put the services on the server; the feed has to be closed before the server can drain."""
     namespaces = Namespaces(database)
     parts = CatalogParts(
@@ -102,7 +105,7 @@ def register(server: grpc.aio.Server, database: Database, artifacts: Artifacts, 
     iam = IamServicer(Keys(database), Grants(database), AccessSnapshots(database, feed))
     catalog_rpc.add_CatalogServiceServicer_to_server(CatalogServicer(parts), server)
     access_rpc.add_AccessServiceServicer_to_server(AccessServicer(Gates(database)), server)
-    change_rpc.add_ChangeServiceServicer_to_server(ChangeServicer(ChangeLog(database, feed)), server)
+    change_rpc.add_ChangeServiceServicer_to_server(ChangeServicer(ChangeLog(database, feed), watches), server)
     lineage_rpc.add_LineageServiceServicer_to_server(LineageServicer(Edges(database), LineageReader(database)), server)
     signatures = SignatureServicer(Signatures(database, artifacts), Signers(database))
     signature_rpc.add_SignatureServiceServicer_to_server(signatures, server)

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from pydantic import Field
 
+from zoo_catalog.watches import WATCHES_MOST
 from zoo_server.settings import ServerSettings
 
 __all__ = ["Settings"]
@@ -27,3 +28,5 @@ class Settings(ServerSettings):
     pin_interval_s: float = 6 * 3600
     """Seconds after which everything that versions name is pinned again in the artifact service, and what namespaces
     allow is told it again."""
+    watches: int = WATCHES_MOST
+    """Watches of the log of changes that one subject may hold at each replica; WATCHES_TOO_MANY beyond."""

@@ -23,6 +23,7 @@ from zoo_catalog.feed import ChangeFeed, open_feed
 from zoo_catalog.main import MIGRATIONS, register
 from zoo_catalog.purge import Purger
 from zoo_catalog.rules import RULES, SERVICES
+from zoo_catalog.watches import WATCHES_MOST, Watches
 from zoo_server.peers import open_peer
 from zoo_server.principal import Principal, Role, Signer, TrustedKey, Verifier, create_signer
 from zoo_server.server import build
@@ -122,7 +123,7 @@ class CatalogService:
 
 @asynccontextmanager
 async def running_catalog(
-    folder: Path, database_url: str = "", artifact: ArtifactFake | None = None
+    folder: Path, database_url: str = "", artifact: ArtifactFake | None = None, watches: int = WATCHES_MOST
 ) -> AsyncIterator[CatalogService]:
     """With tables in the folder, or where the URL says, and an artifact service of its own, or that one.
 
@@ -139,7 +140,7 @@ async def running_catalog(
         settings = ServerSettings(trust=folder / "unused", drain_s=5)
         server = build(settings, RULES, Verifier([TrustedKey("gateway", gateway.public_key(), None)]))
         artifacts = Artifacts(channel)
-        register(server.grpc, database, artifacts, feed)
+        register(server.grpc, database, artifacts, feed, Watches(watches))
         await server.start(SERVICES)
         stack.push_async_callback(server.drain)
         stack.push_async_callback(feed.close)

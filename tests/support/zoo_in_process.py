@@ -23,6 +23,7 @@ from zoo_catalog.feed import open_feed
 from zoo_catalog.main import MIGRATIONS, register
 from zoo_catalog.rules import RULES as CATALOG_RULES
 from zoo_catalog.rules import SERVICES as CATALOG_SERVICES
+from zoo_catalog.watches import Watches
 from zoo_server.peers import open_peer
 from zoo_server.principal import Principal, Role, Signer, TrustedKey, Verifier, create_signer
 from zoo_server.server import build
@@ -80,7 +81,7 @@ async def artifact_and_catalog(
         await migrate(database, MIGRATIONS)
         catalog_server = build(settings, CATALOG_RULES, trusted)
         feed = await stack.enter_async_context(open_feed(database))
-        register(catalog_server.grpc, database, CatalogArtifacts(peer), feed)
+        register(catalog_server.grpc, database, CatalogArtifacts(peer), feed, Watches())
         await catalog_server.start(CATALOG_SERVICES)
         stack.push_async_callback(catalog_server.drain)
         stack.push_async_callback(feed.close)

@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, insert
 
-from modelzoo.errors import InvalidArgument, NotFound, OutOfRange, Unavailable
+from modelzoo.errors import InvalidArgument, NotFound, OutOfRange, ResourceExhausted, Unavailable
 from support.catalog_service import Caller, CatalogService, refused, running_catalog
+from support.waiting import eventually
 from zoo.catalog.v1 import change_pb2
 from zoo.catalog.v1 import change_service_pb2 as pb
 from zoo.iam.v1 import iam_service_pb2 as iam_pb
@@ -233,6 +234,28 @@ async def test_a_watch_ends_when_the_server_drains(zoo: CatalogService) -> None:
     with refused(Unavailable, "DRAINING"):
         while True:
             await call.read()
+
+
+async def test_who_watches_too_often_is_refused_and_keeps_nobody_else_out(tmp_path: Path) -> None:
+    async with running_catalog(tmp_path, watches=2) as zoo:
+        held = [watch(zoo.admin, follow=True) for _ in range(2)]
+        for call in held:
+            await call.read()
+        with refused(ResourceExhausted, "WATCHES_TOO_MANY") as refusal:
+            await told(zoo.admin)
+        assert refusal.error is not None
+        assert (refusal.metadata, refusal.error.retry_after_s) == ({"limit": "2"}, 5.0)
+        assert await told(await zoo.caller("app", {})) == []
+
+        async def has_room() -> bool:
+            event = await watch(zoo.admin).read()
+            return event.HasField("reached_sequence")
+
+        held[0].cancel()
+        await eventually(has_room)
+        for _ in range(3):  # each ends, and gives its place back
+            assert await told(zoo.admin) == []
+        held[1].cancel()
 
 
 @pytest.fixture

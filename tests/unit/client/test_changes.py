@@ -7,13 +7,16 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
+import grpc
 import pytest
 from typer.testing import Result
 
+from modelzoo.change_log import ChangeStream
 from modelzoo.client import Client
-from modelzoo.errors import NotFound, OutOfRange
+from modelzoo.errors import NotFound, OutOfRange, ResourceExhausted, Unavailable, ZooError, to_status
 from support.front_door import FrontDoor
 from support.waiting import eventually
+from zoo.catalog.v1 import change_service_pb2 as pb
 
 Tree = Callable[..., Path]
 Zoo = Callable[..., Result]
@@ -65,6 +68,55 @@ def test_a_followed_stream_goes_on_from_its_cursor_and_ends_when_it_is_closed(be
     threading.Timer(0.1, stream.close).start()
     assert list(stream) == []
     assert [change.sequence for change in bert.changes(cursor)] == [cursor + 1, cursor + 2, cursor + 3]
+
+
+class Refused(grpc.RpcError):
+    """How grpc brings an error that a server sent."""
+
+    def __init__(self, error: ZooError) -> None:
+        self._error = error
+
+    def code(self) -> grpc.StatusCode:
+        return self._error.code
+
+    def details(self) -> str:
+        return self._error.message
+
+    def trailing_metadata(self) -> tuple[tuple[str, bytes], ...]:
+        return (("grpc-status-details-bin", to_status(self._error).SerializeToString()),)
+
+
+class Scripted(list[pb.WatchChangesResponse | Refused]):
+    """A stream that gives these, and raises an error among them."""
+
+    def __next__(self) -> pb.WatchChangesResponse:
+        match self.pop(0):
+            case Refused() as error:
+                raise error
+            case response:
+                return response
+
+    def cancel(self) -> None:
+        self.clear()
+
+
+def test_who_was_let_in_once_comes_back_when_there_is_room_and_who_was_not_is_told():
+    full = ResourceExhausted("WATCHES_TOO_MANY", "many watches already", retry_after_s=0.001)
+    broken = Refused(Unavailable("", "connection reset"))
+    reached = [pb.WatchChangesResponse(reached_sequence=number) for number in (4, 5)]
+    calls = [Scripted([reached[0], broken]), *(Scripted([Refused(full)]) for _ in range(9)), Scripted([reached[1]])]
+    cursors: list[int | None] = []
+
+    def start(cursor: int | None) -> Scripted:
+        cursors.append(cursor)
+        return calls.pop(0)
+
+    stream = ChangeStream(start, 0, follow=True)  # type: ignore[arg-type]
+    assert [stream.receive(), stream.receive(), stream.cursor] == [None, None, 5]
+    assert cursors == [0, *[4] * 10]
+    calls.append(Scripted([Refused(full)]))
+    with pytest.raises(ResourceExhausted):
+        ChangeStream(start, 0, follow=True).receive()  # type: ignore[arg-type]
 
 
 def test_a_cursor_may_be_a_time_and_one_that_is_none_is_refused(bert: Client):
