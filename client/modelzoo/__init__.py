@@ -20,6 +20,7 @@ import importlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from modelzoo.async_client import AsyncClient
     from modelzoo.client import Client
     from modelzoo.errors import ZooError
     from modelzoo.pipelines import pipeline
@@ -27,9 +28,10 @@ if TYPE_CHECKING:
     from modelzoo.reference import Reference
     from modelzoo.tensor_reading import tensors
 
-__all__ = ["Client", "Reference", "ZooError", "load", "load_processor", "pipeline", "tensors"]
+__all__ = ["AsyncClient", "Client", "Reference", "ZooError", "load", "load_processor", "pipeline", "tensors"]
 
 _HOME = {
+    "AsyncClient": "modelzoo.async_client",
     "Client": "modelzoo.client",
     "Reference": "modelzoo.reference",
     "ZooError": "modelzoo.errors",

@@ -28,6 +28,10 @@ class Attempts:
 
     def wait_after(self, error: ZooError) -> None:
         """Return when it is time to try again; raise `error` if that would not help, or not any more."""
+        self._stopped.wait(self.pause_s(error))
+
+    def pause_s(self, error: ZooError) -> float:
+        """Seconds after which to try again; raises `error` if that would not help, or not any more."""
         self._failed += 1
         # What has once worked will work again when the server says: it may still count the stream that broke.
         is_full = self.limit is None and isinstance(error, ResourceExhausted) and bool(error.retry_after_s)
@@ -36,4 +40,4 @@ class Attempts:
             raise error
         # Spread, so that the streams of one transfer do not come back all at once.
         backoff_s = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** min(self._failed, 10)) * random.uniform(0.5, 1.0)  # noqa: S311
-        self._stopped.wait(error.retry_after_s or backoff_s)
+        return error.retry_after_s or backoff_s

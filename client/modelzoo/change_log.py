@@ -16,7 +16,7 @@ from zoo.catalog.v1 import change_pb2
 from zoo.catalog.v1 import change_service_pb2 as pb
 from zoo.catalog.v1 import change_service_pb2_grpc as rpc
 
-__all__ = ["ChangeLog", "ChangeStream", "change_filter"]
+__all__ = ["ChangeLog", "ChangeStream", "Reading", "change_filter", "cursor_of", "since_request", "watch_request"]
 
 
 class ResponseStream(Protocol):
@@ -35,13 +35,15 @@ class ChangeStream(Iterator[records.Change]):
     """
 
     def __init__(self, start: Callable[[int | None], ResponseStream], after: int | None, *, follow: bool) -> None:
-        self.cursor = after
         self._start = start
-        self._follow = follow
         self._call: ResponseStream | None = None
         self._closed = threading.Event()
         self._attempts = Attempts(self._closed)
-        self._at_end = False
+        self._reading = Reading(after, self._attempts, follow=follow)
+
+    @property
+    def cursor(self) -> int | None:
+        return self._reading.cursor
 
     def __next__(self) -> records.Change:
         while True:
@@ -55,7 +57,7 @@ class ChangeStream(Iterator[records.Change]):
             try:
                 return self._receive()
             except ZooError as error:
-                self._call, self._at_end = None, False
+                self._call = None
                 if self._closed.is_set():
                     break
                 self._attempts.wait_after(error)
@@ -64,23 +66,14 @@ class ChangeStream(Iterator[records.Change]):
     def _receive(self) -> records.Change | None:
         with translated():
             if self._call is None:
+                self._reading.begin()
                 self._call = self._start(self.cursor)
             response = next(self._call, None)
-        if response is None:
-            if self._at_end and not self._follow:
-                self.close()
-                raise StopIteration
-            raise Interrupted("STREAM_INTERRUPTED", "The log of changes broke off before its end.")
-        self._attempts.progressed()
-        if self._follow:
-            self._attempts.limit = None
-        self._at_end = response.HasField("reached_sequence")
-        if self._at_end:
-            self.cursor = response.reached_sequence
-            return None
-        change = history_wire.change(response.change)
-        self.cursor = change.sequence
-        return change
+        if response is not None:
+            return self._reading.take(response)
+        self._reading.end()
+        self.close()
+        raise StopIteration
 
     def close(self) -> None:
         """End it. Closing twice is harmless."""
@@ -100,6 +93,38 @@ class ChangeStream(Iterator[records.Change]):
         self.close()
 
 
+class Reading:
+    """How far the log is read by one stream, over as many calls as that takes; `cursor` as of ChangeStream."""
+
+    def __init__(self, after: int | None, attempts: Attempts, *, follow: bool) -> None:
+        self.cursor = after
+        self._attempts = attempts
+        self._follow = follow
+        self._at_end = False
+
+    def begin(self) -> None:
+        """A call is started at the cursor."""
+        self._at_end = False
+
+    def take(self, response: pb.WatchChangesResponse) -> records.Change | None:
+        """The change that the call has answered, or None: there are no more up to the cursor, for now."""
+        self._attempts.progressed()
+        if self._follow:
+            self._attempts.limit = None
+        self._at_end = response.HasField("reached_sequence")
+        if self._at_end:
+            self.cursor = response.reached_sequence
+            return None
+        change = history_wire.change(response.change)
+        self.cursor = change.sequence
+        return change
+
+    def end(self) -> None:
+        """The call has ended as if all were well. Raises Interrupted where that is not the end of the log."""
+        if self._follow or not self._at_end:
+            raise Interrupted("STREAM_INTERRUPTED", "The log of changes broke off before its end.")
+
+
 class ChangeLog:
     """Reads the log over one channel."""
 
@@ -110,21 +135,15 @@ class ChangeLog:
         """The changes after the cursor; None: those that are still to come. Nothing is asked before the first is."""
 
         def start(cursor: int | None) -> ResponseStream:
-            with building():
-                request = pb.WatchChangesRequest(after_sequence=cursor, follow=follow, filter=wanted)
-            return self._stub.WatchChanges(request)
+            return self._stub.WatchChanges(watch_request(wanted, cursor, follow=follow))
 
         return ChangeStream(start, after, follow=follow)
 
     def cursor_at(self, wanted: change_pb2.ChangeFilter, time: datetime) -> int:
         """The cursor before the first of the wanted changes that was made at this time or later."""
-        with building():
-            request = pb.ListChangesRequest(
-                filter=wanted, start_time=wire.to_timestamp(time), order=pb.CHANGE_ORDER_OLDEST_FIRST, page_size=1
-            )
+        request = since_request(wanted, time)
         with translated():
-            page = self._stub.ListChanges(request)
-        return page.changes[0].sequence - 1 if page.changes else page.end_sequence
+            return cursor_of(self._stub.ListChanges(request))
 
     def newest_first(self, wanted: change_pb2.ChangeFilter) -> Iterator[records.Change]:
         """The changes backwards in time, asked for page by page."""
@@ -134,6 +153,25 @@ class ChangeLog:
             return [history_wire.change(change) for change in page.changes], page.next_page_token
 
         return paged(fetch)
+
+
+def watch_request(wanted: change_pb2.ChangeFilter, cursor: int | None, *, follow: bool) -> pb.WatchChangesRequest:
+    """What asks for the changes after the cursor."""
+    with building():
+        return pb.WatchChangesRequest(after_sequence=cursor, follow=follow, filter=wanted)
+
+
+def since_request(wanted: change_pb2.ChangeFilter, time: datetime) -> pb.ListChangesRequest:
+    """What asks for the first of the wanted changes that was made at this time or later."""
+    with building():
+        return pb.ListChangesRequest(
+            filter=wanted, start_time=wire.to_timestamp(time), order=pb.CHANGE_ORDER_OLDEST_FIRST, page_size=1
+        )
+
+
+def cursor_of(page: pb.ListChangesResponse) -> int:
+    """The cursor before the page's first change."""
+    return page.changes[0].sequence - 1 if page.changes else page.end_sequence
 
 
 def change_filter(
