@@ -127,6 +127,8 @@ class ArtifactMachine(RuleBasedStateMachine):
         self.run(rebuilt(self.server.upkeep))
         index_id = self.run(self.server.upkeep.sweeping()).index_id
         self.run(self.server.upkeep.state.confirm("service:catalog", index_id))
+        # What is taken into an index is kept for another grace period.
+        self.fresh |= {content for _, content in self.visible}
 
     @invariant()
     def what_is_visible_reads_back_and_nothing_else(self) -> None:
