@@ -7,7 +7,7 @@ from typing import Any
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0006_gaps"
+revision = "0006"
 down_revision = "0005"
 
 # Versions whose rows are made at once.
