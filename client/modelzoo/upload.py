@@ -142,6 +142,7 @@ class _Upload:
                 missing = self._missing(list(left))
                 for digest in left.keys() - missing:
                     self._progress.skip(left.pop(digest).size)
+                    attempts.progressed()  # stored after all, by a stream that broke off before it said so
                 for digest in self._direct.write(list(left.values())):
                     left.pop(digest, None)
                     attempts.progressed()

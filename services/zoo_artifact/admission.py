@@ -5,13 +5,14 @@ safetensors and GGUF header is right, and nothing is or holds what runs code whe
 """
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import BinaryIO
 
 from modelzoo.cut import cut_file
-from modelzoo.errors import InvalidArgument
+from modelzoo.errors import FailedPrecondition, InvalidArgument
 from modelzoo.gguf_header import check_gguf
-from modelzoo.manifest import File, Manifest
+from modelzoo.manifest import Blob, File, Manifest
 from modelzoo.safetensors_header import HEADER_BYTES_MAX
 from modelzoo.sniff import danger_in
 from zoo_artifact.policies import Policy
@@ -29,15 +30,34 @@ async def admit(manifest: Manifest, storage: Storage, policy: Policy) -> None:
     """Return if the content may become visible where `policy` holds; its blobs are stored.
 
     Raises MANIFEST_INVALID, SAFETENSORS_INVALID, GGUF_INVALID, and, unless the policy takes them, PICKLE_REFUSED,
-    ARCHIVE_UNSAFE, CODE_REFUSED; each names the first file at fault.
+    ARCHIVE_UNSAFE, CODE_REFUSED; each names the first file at fault. Raises DataLoss BLOB_CORRUPT with the blob's
+    `digest` where a blob is damaged: a verdict over damaged bytes is none.
     """
+    looked_at: set[Blob] = set()
+    try:
+        await _check_files(manifest, storage, policy, looked_at)
+    except (InvalidArgument, FailedPrecondition):
+        for blob in list(looked_at):
+            await storage.check_blob(blob)
+        raise
+
+
+async def _check_files(manifest: Manifest, storage: Storage, policy: Policy, looked_at: set[Blob]) -> None:
     takes_danger = policy.takes_danger(manifest)
     loop = asyncio.get_running_loop()
     # Threads of its own: parsers wait for the object store in them.
     threads = ThreadPoolExecutor(FILES_AT_ONCE, thread_name_prefix="admit")
     try:
         checks = [
-            loop.run_in_executor(threads, _check_file, file, storage, loop, takes_danger) for file in manifest.files
+            loop.run_in_executor(
+                threads,
+                _check_file,
+                file,
+                # Each look has its own limit.
+                lambda file=file: StoredFile(file, storage, loop, LOOK_BYTES, looked_at).open(),
+                takes_danger,
+            )
+            for file in manifest.files
         ]
         for check in checks:
             await check
@@ -45,12 +65,8 @@ async def admit(manifest: Manifest, storage: Storage, policy: Policy) -> None:
         threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _check_file(file: File, storage: Storage, loop: asyncio.AbstractEventLoop, takes_danger: bool) -> None:
-    def opened() -> BinaryIO:
-        # Each look has its own limit.
-        return StoredFile(file, storage, loop, LOOK_BYTES).open()
-
-    danger = danger_in(file.path, StoredFile(file, storage, loop, LOOK_BYTES).open)
+def _check_file(file: File, opened: Callable[[], BinaryIO], takes_danger: bool) -> None:
+    danger = danger_in(file.path, opened)
     if danger is not None and not takes_danger:
         raise danger
     with opened() as content:

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from modelzoo.errors import InvalidArgument, NotFound
+from modelzoo.errors import DataLoss, InvalidArgument, NotFound
 from modelzoo.manifest import Manifest, check_known
 from zoo_artifact.admission import admit
 from zoo_artifact.adoption import Adoption
@@ -98,7 +98,7 @@ class Artifacts:
         # Known means admitted once, by some namespace; what may be in opaque ones, each decides for itself.
         if manifest.format == OPAQUE or not await self._index.knows_manifest(digest):
             policy = await self._policies.get(key) if manifest.format == OPAQUE else Policy()
-            await admit(manifest, self._storage, policy)
+            await self._admit(manifest, policy)
         await self._index.announce(key, digest, manifest)
         await self._storage.put_manifest(key, digest, data)
         expire_time = await self._index.now() + PUT_PIN
@@ -182,6 +182,14 @@ class Artifacts:
         if (quarantine := await self._storage.get_quarantine(visible)) is not None:
             await self._quarantines.put(visible, quarantine)
             await self._quarantines.check_usable(visible.namespace, visible.digest)
+
+    async def _admit(self, manifest: Manifest, policy: Policy) -> None:
+        try:
+            await admit(manifest, self._storage, policy)
+        except DataLoss as error:
+            # Whoever puts the manifest has the bytes: told so, it sends them.
+            await self._index.mark_damaged(error.metadata["digest"])
+            raise blobs_missing(1) from error
 
     async def _require(self, name: ManifestName) -> None:
         key = namespace_key(name.namespace)

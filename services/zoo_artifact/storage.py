@@ -15,6 +15,7 @@ import blake3
 from modelzoo.errors import DataLoss, InvalidArgument, NotFound, OutOfRange
 from modelzoo.manifest import Blob
 from zoo_artifact.keys import Visible, blob_key, manifest_key, mark_key, quarantine_key
+from zoo_artifact.places import Places
 from zoo_store.blobs import BlobStore, SignedPut
 
 __all__ = ["Quarantine", "Storage", "check_bytes"]
@@ -25,6 +26,10 @@ INLINE_BYTES = 128 * 1024
 # only each of them slower, until they run into time limits.
 LARGE_BYTES = 1024 * 1024
 LARGE_AT_ONCE = 4
+# Those that take longer do not count among them: a store that is stuck over one blob serves the others meanwhile.
+PATIENCE_S = 3.0
+# What is wrong may have been damaged on its way: it is read once more before that is said.
+READINGS = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,32 +46,48 @@ class Storage:
     Raises Unavailable STORAGE_UNAVAILABLE where the store does not answer.
     """
 
-    def __init__(self, store: BlobStore) -> None:
+    def __init__(self, store: BlobStore, patience_s: float = PATIENCE_S) -> None:
         self._store = store
-        self._sending = asyncio.Semaphore(LARGE_AT_ONCE)
-        self._fetching = asyncio.Semaphore(LARGE_AT_ONCE)
+        self._sending = Places(LARGE_AT_ONCE, patience_s)
+        self._fetching = Places(LARGE_AT_ONCE, patience_s)
 
     async def put_blob(self, blob: Blob, data: bytes) -> None:
         """Store `data`, which must have passed `check_bytes`."""
-        async with self._sending if blob.size >= LARGE_BYTES else nullcontext():
+        async with self._sending.place() if blob.size >= LARGE_BYTES else nullcontext():
             await self._store.put(blob_key(blob.digest), data)
 
     async def get_blob(self, blob: Blob) -> bytes:
         """The blob's bytes, or DataLoss BLOB_CORRUPT where they are damaged or gone."""
         try:
-            async with self._fetching if blob.size >= LARGE_BYTES else nullcontext():
-                data = await self._store.get(blob_key(blob.digest))
+            for _ in range(READINGS):
+                if (data := await self._get_sound(blob)) is not None:
+                    return data
         except NotFound as error:
-            raise _corrupt(f"blob {blob.digest}", "is gone from the store") from error
+            raise _corrupt_blob(blob, "is gone from the store") from error
+        raise _corrupt_blob(blob, "is damaged in the store")
+
+    async def _get_sound(self, blob: Blob) -> bytes | None:
+        async with self._fetching.place() if blob.size >= LARGE_BYTES else nullcontext():
+            data = await self._store.get(blob_key(blob.digest))
         if len(data) != blob.size or await _blake3(data) != blob.digest:
-            raise _corrupt(f"blob {blob.digest}", "is damaged in the store")
+            return None
         return data
 
     async def check_blob(self, blob: Blob, also: Callable[[memoryview], object] | None = None) -> None:
         """DataLoss BLOB_CORRUPT where the blob is damaged or gone, found out with little memory.
 
-        `also` is given the bytes, in order and in some thread, before it is known whether they are right.
+        `also` is given the bytes, in order and in some thread, before it is known whether they are right. It sees them
+        once: with it nothing is read a second time.
         """
+        try:
+            for _ in range(1 if also else READINGS):
+                if await self._is_sound(blob, also):
+                    return
+        except NotFound as error:
+            raise _corrupt_blob(blob, "is gone from the store") from error
+        raise _corrupt_blob(blob, "is damaged in the store")
+
+    async def _is_sound(self, blob: Blob, also: Callable[[memoryview], object] | None) -> bool:
         hasher = blake3.blake3()
 
         def consume(piece: memoryview) -> None:
@@ -74,20 +95,16 @@ class Storage:
             if also is not None:
                 also(piece)
 
-        try:
-            async with self._fetching if blob.size >= LARGE_BYTES else nullcontext():
-                size_bytes = await self._store.read(blob_key(blob.digest), consume)
-        except NotFound as error:
-            raise _corrupt(f"blob {blob.digest}", "is gone from the store") from error
-        if size_bytes != blob.size or hasher.hexdigest() != blob.digest:
-            raise _corrupt(f"blob {blob.digest}", "is damaged in the store")
+        async with self._fetching.place() if blob.size >= LARGE_BYTES else nullcontext():
+            size_bytes = await self._store.read(blob_key(blob.digest), consume)
+        return size_bytes == blob.size and hasher.hexdigest() == blob.digest
 
     async def get_part(self, blob: Blob, offset: int, length: int) -> bytes:
         """A range of the blob, not verified; DataLoss BLOB_CORRUPT where it is gone or too short."""
         try:
             return await self._store.get(blob_key(blob.digest), offset, length)
         except (NotFound, OutOfRange) as error:
-            raise _corrupt(f"blob {blob.digest}", "is gone from the store, or too short") from error
+            raise _corrupt_blob(blob, "is gone from the store, or too short") from error
 
     async def has_blob(self, blob: Blob) -> bool:
         """Whether there is something of its size under its name."""
@@ -109,12 +126,13 @@ class Storage:
     async def get_manifest(self, digest: str) -> bytes:
         """The manifest's bytes, or DataLoss BLOB_CORRUPT where they are damaged or gone."""
         try:
-            data = await self._store.get(manifest_key(digest))
+            for _ in range(READINGS):
+                data = await self._store.get(manifest_key(digest))
+                if await asyncio.to_thread(_sha256, data) == digest:
+                    return data
         except NotFound as error:
             raise _corrupt(f"manifest {digest}", "is gone from the store") from error
-        if await asyncio.to_thread(_sha256, data) != digest:
-            raise _corrupt(f"manifest {digest}", "is damaged in the store")
-        return data
+        raise _corrupt(f"manifest {digest}", "is damaged in the store")
 
     async def put_quarantine(self, visible: Visible, quarantine: Quarantine) -> None:
         """Store that the manifest is quarantined in the namespace, so that a rebuilt index knows it."""
@@ -161,5 +179,9 @@ def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
-def _corrupt(what: str, fault: str) -> DataLoss:
-    return DataLoss("BLOB_CORRUPT", f"{what} {fault}: push the files again to repair it")
+def _corrupt_blob(blob: Blob, fault: str) -> DataLoss:
+    return _corrupt(f"blob {blob.digest}", fault, {"digest": blob.digest})
+
+
+def _corrupt(what: str, fault: str, metadata: dict[str, str] | None = None) -> DataLoss:
+    return DataLoss("BLOB_CORRUPT", f"{what} {fault}: push the files again to repair it", metadata=metadata)

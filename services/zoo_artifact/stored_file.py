@@ -21,14 +21,17 @@ READ_LIMIT_S = 60.0
 
 
 class StoredFile:
-    """A file read from its blobs, not verified; `open` gives a file object each time.
+    """A file read from its blobs, not verified; `open` gives a file object each time. `looked_at` gets those it read.
 
     Its reads block: they are for threads other than the loop's, one at a time. Reading more than `limit_bytes` in all
     raises OSError; what the storage raises is raised.
     """
 
-    def __init__(self, file: File, storage: Storage, loop: asyncio.AbstractEventLoop, limit_bytes: int) -> None:
+    def __init__(
+        self, file: File, storage: Storage, loop: asyncio.AbstractEventLoop, limit_bytes: int, looked_at: set[Blob]
+    ) -> None:
         self.size = file.size
+        self._looked_at = looked_at
         self._blobs = file.blobs
         self._storage = storage
         self._loop = loop
@@ -55,6 +58,7 @@ class StoredFile:
 
     def _get(self, blob: Blob, offset: int, length: int) -> bytes:
         length = min(length, blob.size - offset)
+        self._looked_at.add(blob)
         self._left_bytes -= length
         if self._left_bytes < 0:
             raise OSError("this is more than may be read of it")

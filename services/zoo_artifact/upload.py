@@ -1,10 +1,12 @@
-"""Streams of blobs into a namespace: received in order, stored several at once, acknowledged in order."""
+"""Streams of blobs into a namespace: received in order, stored several at once, acknowledged in order.
+
+However a stream ends, what had come of it whole is stored and recorded: its sender finds it there when it asks again.
+"""
 
 import asyncio
 import io
 from collections.abc import AsyncGenerator, AsyncIterator
 from dataclasses import dataclass
-from typing import Any
 
 from modelzoo.errors import DeadlineExceeded, InvalidArgument
 from modelzoo.manifest import BLOB_BYTES_MAX, Blob
@@ -49,7 +51,8 @@ class Uploads:
         """Store the blobs of a stream; yield each one's digest, in order, once it is stored and recorded.
 
         Raises STREAM_ORDER_INVALID, DIGEST_INVALID, BLOB_SIZE_INVALID or BLOB_DIGEST_MISMATCH, after the digests of
-        the blobs before the faulty one. However it ends, what was yielded stays.
+        the blobs before the faulty one. However it ends, what was yielded stays; and when it has ended, so does every
+        blob that had come whole by then, unless the store refuses it.
         """
         stream = _Stream(parts, self._memory, self._storage, self._index, self._stall_s)
         try:
@@ -76,7 +79,7 @@ class _Stream:
         self._window = asyncio.Semaphore(WINDOW)
         # In order of arrival; None ends it. The window bounds it.
         self._begun: asyncio.Queue[asyncio.Task[str] | None] = asyncio.Queue()
-        # Not in a TaskGroup: a generator must not yield inside one. `close` ends them all.
+        # Not in a TaskGroup: a generator must not yield inside one. `close` waits for them all.
         self._tasks: set[asyncio.Task[str]] = set()
         self._receiving: asyncio.Task[None] | None = None
 
@@ -85,15 +88,18 @@ class _Stream:
         self._receiving = asyncio.create_task(self._receive())
         self._receiving.add_done_callback(lambda _: self._begun.put_nowait(None))
         while (task := await self._begun.get()) is not None:
-            yield await task
+            # Who is cancelled here goes; what is being stored stays.
+            yield await asyncio.shield(task)
             self._window.release()
         await self._receiving
 
     async def close(self) -> None:
-        tasks: list[asyncio.Task[Any]] = [*self._tasks, *([self._receiving] if self._receiving else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if self._receiving:
+            self._receiving.cancel()
+            await asyncio.gather(self._receiving, return_exceptions=True)
+        # Not cancelled, nor if this is: their bytes are here and right, and would have to come again.
+        if self._tasks:
+            await asyncio.wait(self._tasks)
 
     async def _receive(self) -> None:
         header = await anext(self._parts, None)
@@ -118,9 +124,15 @@ class _Stream:
             task = asyncio.create_task(self._store(namespace, blob, data))
             # Not in the task's own `finally`: one that is cancelled before its first step has none.
             task.add_done_callback(lambda _: self._memory.release())
-            task.add_done_callback(self._tasks.discard)
+            task.add_done_callback(self._end)
             self._tasks.add(task)
             self._begun.put_nowait(task)
+
+    def _end(self, task: asyncio.Task[str]) -> None:
+        self._tasks.discard(task)
+        # Looked at, so that asyncio does not complain where the stream ended before anybody asked.
+        if not task.cancelled():
+            task.exception()
 
     async def _receive_blob(self, blob: Blob) -> bytes:
         buffer = io.BytesIO()

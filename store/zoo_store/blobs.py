@@ -61,15 +61,15 @@ class BlobStore(Protocol):
 
     Errors: absence, and only absence, is NotFound BLOB_NOT_FOUND. Whatever else goes wrong (no connection, no answer
     in time, an error status, a body shorter than announced) is Unavailable STORAGE_UNAVAILABLE and says nothing about
-    whether the blob is there. A driver does not repeat what failed: retries live in the caller's channel.
+    whether the blob is there. A driver may repeat what failed in passing, within a budget; whoever calls it does not.
     """
 
     async def put(self, key: str, data: bytes) -> None:
         """Store `data` under `key`. After it returns, every reader sees all of `data`, even if the store is killed.
 
         Idempotent. A reader sees all of the old bytes or all of the new, never a mixture or a part; after a failure
-        it sees one or the other. Writers of one key with equal bytes never disturb each other or a reader; with bytes
-        of different sizes one of them may fail.
+        it sees one or the other. Bytes that changed on the way are a failure. Writers of one key with equal bytes
+        never disturb each other or a reader; with bytes of different sizes one of them may fail.
         """
         ...
 

@@ -6,21 +6,20 @@ time for small requests, and one place where answers are judged (docs/adr/0004-s
 
 import asyncio
 import dataclasses
+import hashlib
 import logging
 import re
 import uuid
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager, contextmanager
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import TypeVar
 
-import urllib3
-from urllib3.exceptions import HTTPError, ProtocolError
+from urllib3.exceptions import HTTPError
 
 from modelzoo.errors import Unavailable, ZooError
 from zoo_store.blobs import (
-    PIECE_BYTES,
     BlobInfo,
     S3Credentials,
     SignedPut,
@@ -30,6 +29,7 @@ from zoo_store.blobs import (
     storage_unavailable,
 )
 from zoo_store.s3_client import Operation, S3Client, S3Settings
+from zoo_store.s3_requests import ATTEMPTS, Response, S3Requests
 from zoo_store.s3_signed_put import holds_puts_to_their_signature
 
 __all__ = ["S3BlobStore", "S3Settings"]
@@ -37,7 +37,7 @@ __all__ = ["S3BlobStore", "S3Settings"]
 # Long enough for the slowest transfer that the timeouts permit.
 OWN_URL_EXPIRES_S = 3600
 PROBE_PREFIX = "probe"
-PROBE_DATA = b"zoo-probe"
+PROBE_DATA, PROBE_OTHER_DATA = b"zoo-probe", b"zoo-prove"
 
 _ERROR_CODE = re.compile(rb"<Code>(\w{1,64})</Code>")
 
@@ -51,19 +51,17 @@ class Quirks:
     """What this store does with requests on which stores differ, as found and logged at start.
 
     conditional_put: a second PUT with `If-None-Match: *` is refused. Nothing depends on it.
+    checked_put: a PUT of other bytes than their signed SHA-256 says is refused. Without it what was put is read back.
     signed_put: a PUT to a signed URL does what was signed and nothing else. Without it no PUT is signed for others.
     """
 
     conditional_put: bool
+    checked_put: bool
     signed_put: bool
 
 
 class S3BlobStore:
-    """A BlobStore in one bucket, its keys below one prefix.
-
-    Each request waits at most `read_timeout_s` for a connection, for the store to take a part of the body, and for each
-    answer or part of one.
-    """
+    """A BlobStore in one bucket, its keys below one prefix. Requests wait and are repeated as S3Requests says."""
 
     def __init__(self, settings: S3Settings, credentials: S3Credentials, public_endpoint: str) -> None:
         self._prefix = f"{settings.prefix}/" if settings.prefix else ""
@@ -71,13 +69,7 @@ class S3BlobStore:
         # Signs for others, under the name by which they know the store.
         public = dataclasses.replace(settings, endpoint=public_endpoint)
         self._public = S3Client(public, credentials) if public_endpoint else None
-        self._pool = urllib3.PoolManager(
-            maxsize=settings.connections,
-            block=True,
-            retries=False,
-            # The first is for sending too, and a store that is writing makes senders wait.
-            timeout=urllib3.Timeout(connect=settings.read_timeout_s, read=settings.read_timeout_s),
-        )
+        self._requests = S3Requests(settings)
         self._threads = ThreadPoolExecutor(settings.connections, thread_name_prefix="s3")
         self.quirks: Quirks | None = None
 
@@ -132,19 +124,28 @@ class S3BlobStore:
 
     def _close(self) -> None:
         self._threads.shutdown(wait=True)
-        self._pool.clear()
+        self._requests.close()
         self._client.close()
         if self._public:
             self._public.close()
 
     def _put(self, key: str, data: bytes) -> None:
-        response = self._request("PUT", "put_object", key, body=data)
+        is_checked = self.quirks is not None and self.quirks.checked_put
+        response = self._put_checked(key, data, data) if is_checked else self._request("PUT", "put_object", key, data)
         if response.status != 200:
             raise _refused(response, "a write")
         # Stores have answered 200 to writes of which they kept a part.
         stored = self._size(key)
         if stored != len(data):
             raise storage_unavailable(f"took {len(data)} bytes of {key} and has {stored}")
+        if not is_checked and self._get(key, 0, None) != data:
+            raise storage_unavailable(f"took {key} and has other bytes under it")
+
+    def _put_checked(self, key: str, data: bytes, promised: bytes, attempts: int = ATTEMPTS) -> Response:
+        """A PUT of `data` that says the SHA-256 of `promised`, so that the store notices what changed on the way."""
+        sha256 = hashlib.sha256(promised).digest()
+        signed = self._client.sign_checked_put(self._prefix + key, sha256, OWN_URL_EXPIRES_S)
+        return self._requests.send("PUT", signed.url, signed.headers, data, attempts=attempts)
 
     def _get(self, key: str, offset: int, length: int | None) -> bytes:
         if offset == 0 and length is None:
@@ -170,15 +171,10 @@ class S3BlobStore:
         return part.data
 
     def _read(self, key: str, consume: Callable[[memoryview], object]) -> int:
-        with self._answer("GET", "get_object", key) as response:
-            if response.status != 200:
-                response.read(cache_content=True, decode_content=False)
-                raise blob_not_found(key) if _is_absence(response) else _refused(response, "a read")
-            size_bytes = 0
-            for piece in response.stream(PIECE_BYTES, decode_content=False):
-                consume(memoryview(piece))
-                size_bytes += len(piece)
-            return size_bytes
+        response = self._requests.read(self._client.sign("get_object", self._prefix + key, OWN_URL_EXPIRES_S), consume)
+        if response.status != 200:
+            raise blob_not_found(key) if _is_absence(response) else _refused(response, "a read")
+        return response.size_bytes
 
     def _get_range(self, key: str, first: int, last: str) -> "_Part | None":
         """What the store has of that range, perhaps nothing; None if there is no such blob."""
@@ -213,46 +209,12 @@ class S3BlobStore:
         method: str,
         operation: Operation,
         key: str,
-        *,
-        headers: dict[str, str] | None = None,
         body: bytes | None = None,
-    ) -> urllib3.BaseHTTPResponse:
+        headers: dict[str, str] | None = None,
+    ) -> Response:
         """The response with its whole body, whatever its status; Unavailable if there is none, or a part of one."""
-        with self._answer(method, operation, key, headers=headers, body=body) as response:
-            response.read(cache_content=True, decode_content=False)
-            return response
-
-    @contextmanager
-    def _answer(
-        self,
-        method: str,
-        operation: Operation,
-        key: str,
-        *,
-        headers: dict[str, str] | None = None,
-        body: bytes | None = None,
-    ) -> Generator[urllib3.BaseHTTPResponse]:
-        """The response, its body unread, for the length of the block; what breaks off there is Unavailable too."""
         url = self._client.sign(operation, self._prefix + key, OWN_URL_EXPIRES_S)
-
-        def send() -> urllib3.BaseHTTPResponse:
-            return self._pool.request(method, url, headers=headers, body=body, redirect=False, preload_content=False)
-
-        try:
-            try:
-                response = send()
-            except ProtocolError:
-                # Mostly a kept connection that the store closed at this moment. Every operation here may be sent twice.
-                response = send()
-            try:
-                yield response
-            except BaseException:
-                response.close()  # the rest of the body is still on its way
-                raise
-            finally:
-                response.release_conn()
-        except HTTPError as error:
-            raise storage_unavailable(f"did not answer in full ({type(error).__name__})") from error
+        return self._requests.send(method, url, headers, body)
 
     def _probe(self) -> Quirks:
         """Write, read and delete a blob: what fails at start is easier to understand than what fails later."""
@@ -262,11 +224,22 @@ class S3BlobStore:
             self._put(key, PROBE_DATA)
             if self._get(key, 4, 5) != PROBE_DATA[4:]:
                 raise storage_unavailable("does not serve ranges")
-            again = self._request("PUT", "put_object", key, headers={"If-None-Match": "*"}, body=PROBE_DATA)
+            again = self._request("PUT", "put_object", key, PROBE_DATA, {"If-None-Match": "*"})
             self._delete(key)
-            return Quirks(conditional_put=again.status in (409, 412), signed_put=self._holds_puts(key))
+            return Quirks(
+                conditional_put=again.status in (409, 412),
+                checked_put=self._checks_puts(key),
+                signed_put=self._holds_puts(key),
+            )
         finally:
             self._delete(key)
+
+    def _checks_puts(self, key: str) -> bool:
+        """Whether it takes what its SHA-256 is of, and nothing else. Leaves nothing under the key."""
+        wrong = self._put_checked(key, PROBE_OTHER_DATA, PROBE_DATA, attempts=1)
+        right = self._put_checked(key, PROBE_DATA, PROBE_DATA)
+        self._delete(key)
+        return wrong.status == 400 and right.status == 200
 
     def _holds_puts(self, key: str) -> bool:
         """Only asked where something will be signed."""
@@ -275,7 +248,7 @@ class S3BlobStore:
         try:
             return holds_puts_to_their_signature(
                 self._client,
-                self._pool,
+                self._requests.pool,
                 self._prefix + key,
                 lambda data: self._put(key, data),
                 lambda: self._get(key, 0, None),
@@ -291,15 +264,15 @@ class _Part:
     total_bytes: int
 
 
-def _is_absence(response: urllib3.BaseHTTPResponse) -> bool:
+def _is_absence(response: Response) -> bool:
     """Whether the store says that it has no such key: a 404 may as well come from a missing bucket or a proxy."""
     return response.status == 404 and _error_code(response) == "NoSuchKey"
 
 
-def _refused(response: urllib3.BaseHTTPResponse, what: str) -> Unavailable:
+def _refused(response: Response, what: str) -> Unavailable:
     return storage_unavailable(f"answered {response.status} {_error_code(response)} to {what}")
 
 
-def _error_code(response: urllib3.BaseHTTPResponse) -> str:
+def _error_code(response: Response) -> str:
     found = _ERROR_CODE.search(response.data)
     return found[1].decode() if found else ""

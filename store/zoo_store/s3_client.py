@@ -49,6 +49,7 @@ class S3Settings:
     checksum: str = "when_required"
     connect_timeout_s: float = 3.0
     read_timeout_s: float = 10.0
+    answer_timeout_s: float = 60.0
     connections: int = 32
 
     @classmethod
@@ -111,6 +112,13 @@ class S3Client:
         url = str(self._client.generate_presigned_url("put_object", Params=parameters, ExpiresIn=expires_s))
         headers = {"Content-Length": str(size_bytes), "x-amz-checksum-sha256": checksum, "If-None-Match": "*"}
         return SignedPut(url, headers)
+
+    def sign_checked_put(self, key: str, sha256: bytes, expires_s: int) -> SignedPut:
+        """A PUT of bytes with that SHA-256, whatever there is under the key."""
+        checksum = base64.b64encode(sha256).decode()
+        parameters = {"Bucket": self.bucket, "Key": key, "ChecksumSHA256": checksum}
+        url = str(self._client.generate_presigned_url("put_object", Params=parameters, ExpiresIn=expires_s))
+        return SignedPut(url, {"x-amz-checksum-sha256": checksum})
 
     def delete(self, key: str) -> None:
         with _translated("deleting"):

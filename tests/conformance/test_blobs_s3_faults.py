@@ -14,6 +14,7 @@ from support.proxy import AnswerHttp, BlackHole, CutAfter, Pass, Proxy, Reset, p
 from support.servers import S3Server
 from zoo_store.blobs import BlobStore, S3Credentials, open_blobs
 from zoo_store.blobs_s3 import S3BlobStore, S3Settings
+from zoo_store.s3_requests import RetryBudget
 
 READ_TIMEOUT_S = 0.5
 DATA = os.urandom(300_000)
@@ -75,6 +76,16 @@ async def test_an_error_status_is_unavailable(blobs: S3BlobStore, proxy: Proxy, 
     await assert_unavailable(call(blobs))
     proxy.fault = Pass()
     await call(blobs)
+
+
+def test_f17_a_store_that_refuses_everything_is_asked_half_as_often_again_at_most() -> None:
+    budget = RetryBudget(burst=2)
+    spent = 0
+    for _ in range(100):
+        budget.earn()
+        while budget.spend():
+            spent += 1
+    assert 49 <= spent <= 100 * RetryBudget.PER_REQUEST + 2
 
 
 @pytest.mark.parametrize("body", [b"", b"<html>no route</html>", XML_ERROR % b"NoSuchBucket"])

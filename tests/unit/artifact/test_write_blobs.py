@@ -12,6 +12,7 @@ from support.artifact_server import ArtifactServer, Caller, chunk, digest_of, he
 from support.faulty_blobs import FaultyBlobs
 from support.waiting import eventually
 from zoo.artifact.v1 import artifact_service_pb2 as pb
+from zoo_artifact.keys import blob_key
 from zoo_server.principal import Role
 
 MIB = 1024 * 1024
@@ -135,7 +136,7 @@ async def test_a_cancelled_upload_leaves_what_was_acknowledged_and_frees_its_mem
     assert await asyncio.wait_for(team.write(TWO), 10) == [digest_of(TWO)]
 
 
-async def test_cancelled_while_stored_blobs_free_their_memory(team: Caller, store: FaultyBlobs) -> None:
+async def test_cancelled_while_stored_blobs_are_kept_and_free_their_memory(team: Caller, store: FaultyBlobs) -> None:
     stuck = asyncio.Event()
     waiting = 0
 
@@ -145,9 +146,8 @@ async def test_cancelled_while_stored_blobs_free_their_memory(team: Caller, stor
         await stuck.wait()
 
     store.before, passing = wait, store.before
-    calls = [
-        team.stub.WriteBlobs(upload([f"{n}-{m}".encode() for m in range(9)]), metadata=team.metadata) for n in range(4)
-    ]
+    sent = [[f"{n}-{m}".encode() for m in range(9)] for n in range(4)]
+    calls = [team.stub.WriteBlobs(upload(blobs), metadata=team.metadata) for blobs in sent]
 
     async def all_places_taken() -> bool:
         return waiting == 12
@@ -156,7 +156,30 @@ async def test_cancelled_while_stored_blobs_free_their_memory(team: Caller, stor
     for call in calls:
         call.cancel()
     store.before = passing
+    stuck.set()
     assert await asyncio.wait_for(team.write(ONE, TWO), 10) == [digest_of(ONE), digest_of(TWO)]
+
+    async def the_twelve_are_there() -> bool:
+        return len(await team.find_missing([digest_of(blob) for blobs in sent for blob in blobs])) <= 36 - 12
+
+    await eventually(the_twelve_are_there)
+
+
+async def test_a_blob_that_the_store_refuses_takes_none_of_the_others_along(team: Caller, store: FaultyBlobs) -> None:
+    data = [f"blob {number}".encode() for number in range(4)]
+    bad, begun_last = blob_key(digest_of(data[0])), asyncio.Event()
+
+    async def fail(operation: str, key: str) -> None:
+        if key == blob_key(digest_of(data[-1])):
+            begun_last.set()
+        if key == bad:
+            await begun_last.wait()
+            raise Unavailable("STORAGE_UNAVAILABLE", "the object store does not answer")
+
+    store.before, passing = fail, store.before
+    assert await refusal(team.write(*data)) == ("UNAVAILABLE", "STORAGE_UNAVAILABLE")
+    store.before = passing
+    assert await team.find_missing(map(digest_of, data)) == [digest_of(data[0])]
 
 
 async def test_several_blobs_of_a_stream_are_stored_at_once_but_only_four(team: Caller, store: FaultyBlobs) -> None:
