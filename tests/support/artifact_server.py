@@ -152,8 +152,8 @@ class Caller:
     async def pin(self, request: pb.PinRequest) -> None:
         await _sent(self.stub.Pin(request, metadata=self.metadata))
 
-    async def unpin(self, digest: str, holder: str) -> None:
-        request = pb.UnpinRequest(namespace="team", manifest_digest=digest, holder=holder)
+    async def unpin(self, digest: str, holder: str, namespace: str = "team") -> None:
+        request = pb.UnpinRequest(namespace=namespace, manifest_digest=digest, holder=holder)
         await _sent(self.stub.Unpin(request, metadata=self.metadata))
 
 

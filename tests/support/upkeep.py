@@ -10,10 +10,11 @@ from zoo_artifact.check import Checked, Finding, Scope
 from zoo_artifact.schema import blobs, manifests, pins
 from zoo_artifact.sweep import Swept
 from zoo_artifact.upkeep import Upkeep
+from zoo_store.blobs import BlobStore
 from zoo_store.blobs_memory import MemoryBlobStore
 from zoo_store.sql import Database
 
-__all__ = ["AgedBlobs", "age", "checked", "kinds", "rebuilt", "swept"]
+__all__ = ["AgedBlobs", "AgedStore", "age", "checked", "kinds", "rebuilt", "swept"]
 
 DAY = timedelta(days=1)
 LONG = 2 * DAY
@@ -40,6 +41,35 @@ class AgedBlobs(MemoryBlobStore):
     async def grow_old(self) -> None:
         self._older = {info.key: info.modified async for info in super().list("")}
 
+    def touch(self, key: str) -> None:
+        """The object is about to be written anew."""
+        self._older.pop(key, None)
+
+
+class AgedStore:
+    """A real store, whose objects have grown older by `age`; for every replica that is made with the `first` one."""
+
+    def __init__(self, inner: BlobStore, first: "AgedStore | None" = None) -> None:
+        self._inner = inner
+        self._older: set[str] = first._older if first else set()
+        self.get, self.size, self.delete = inner.get, inner.size, inner.delete
+        self.sign_get, self.sign_put = inner.sign_get, inner.sign_put
+
+    async def put(self, key: str, data: bytes) -> None:
+        self.touch(key)
+        await self._inner.put(key, data)
+
+    async def list(self, prefix: str):
+        async for info in self._inner.list(prefix):
+            yield replace(info, modified=info.modified - LONG) if info.key in self._older else info
+
+    async def grow_old(self) -> None:
+        self._older.update([info.key async for info in self._inner.list("")])
+
+    def touch(self, key: str) -> None:
+        """The object is about to be written anew."""
+        self._older.discard(key)
+
 
 async def age(database: Database, store: object = None, what: Collection[Table] = (blobs, manifests, pins)) -> None:
     """Two days pass for what is in the index, and for the objects of a store that can."""
@@ -49,7 +79,7 @@ async def age(database: Database, store: object = None, what: Collection[Table] 
             column = columns[table]
             earlier = type_coerce(column, BigInteger) - LONG // timedelta(microseconds=1)
             await connection.execute(update(table).values({column.key: type_coerce(earlier, column.type)}))
-    if isinstance(store, AgedBlobs):
+    if isinstance(store, AgedBlobs | AgedStore):
         await store.grow_old()
 
 
