@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 import pytest
 
 from modelzoo.errors import Unavailable
+from support.credulous_s3 import credulous_s3
 from support.proxy import AnswerHttp, BlackHole, CutAfter, Pass, Proxy, Reset, proxy_before
 from support.servers import S3Server
 from zoo_store.blobs import BlobStore, S3Credentials, open_blobs
@@ -111,6 +112,19 @@ async def test_a_write_of_which_the_store_kept_a_part_is_not_believed(
 ) -> None:
     proxy.fault = AnswerHttp(200, DATA[:kept_bytes])  # to the write, and to the question how much there is
     await assert_unavailable(blobs.put("two", DATA))
+
+
+async def test_s9_what_a_store_that_checks_nothing_kept_otherwise_is_not_believed() -> None:
+    with credulous_s3() as endpoint:
+        async with open_blobs(f"s3://b?endpoint={endpoint}", S3Credentials("a", "b")) as store:
+            await store.put("sound", DATA)
+            assert await store.get("sound") == DATA
+            await assert_unavailable(store.put("damaged", DATA))
+
+
+async def test_s9_a_store_is_asked_at_start_whether_it_checks_what_it_takes(blobs: S3BlobStore) -> None:
+    assert blobs.quirks is not None
+    assert blobs.quirks.checked_put
 
 
 @every_call

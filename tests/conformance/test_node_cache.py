@@ -105,7 +105,7 @@ def test_what_is_held_and_mapped_is_never_evicted(tmp_path: Path):
         assert os.fstat(file.fileno()).st_nlink == 2
 
 
-def test_damage_is_found_and_healed(tmp_path: Path):
+def test_f28_damage_is_found_and_healed(tmp_path: Path):
     cache = NodeCache(tmp_path, ROOMY)
     keep(cache, SEVEN)
     (path,) = (tmp_path / "files").iterdir()

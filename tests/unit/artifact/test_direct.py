@@ -1,9 +1,7 @@
 """SignReads, SignWrites, CommitBlobs on SeaweedFS: what a URL can do, and what it can not."""
 
 import hashlib
-import threading
 from collections.abc import AsyncIterator, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import httpx
@@ -11,6 +9,7 @@ import pytest
 from blake3 import blake3
 
 from support.artifact_server import ArtifactServer, Caller, artifact_server, digest_of, refusal
+from support.credulous_s3 import credulous_s3
 from support.servers import S3Server
 from zoo.artifact.v1 import artifact_service_pb2 as pb
 from zoo_server.principal import Role
@@ -130,50 +129,10 @@ async def test_a_store_without_urls_signs_nothing(team: Caller) -> None:
     assert (await team.sign_reads(digest, RIGHT), await team.sign_writes(WRONG)) == ([], [])
 
 
-class TakesAnything(BaseHTTPRequestHandler):
-    """An S3 that looks at no signature, checksum or condition."""
-
-    objects: dict[str, bytes]
-    protocol_version = "HTTP/1.1"
-
-    def _answer(self, status: int, body: bytes = b"", size: int | None = None) -> None:
-        self.send_response(status)
-        self.send_header("Content-Length", str(len(body) if size is None else size))
-        if status == 206:
-            self.send_header("Content-Range", f"bytes 4-8/{len(self.objects[self._key])}")
-        self.end_headers()
-        self.wfile.write(body)
-
-    @property
-    def _key(self) -> str:
-        return self.path.partition("?")[0]
-
-    def do_PUT(self) -> None:
-        self.objects[self._key] = self.rfile.read(int(self.headers["Content-Length"]))
-        self._answer(200)
-
-    def do_HEAD(self) -> None:
-        self._answer(200, size=len(self.objects.get(self._key, b"")))
-
-    def do_GET(self) -> None:
-        data = self.objects[self._key]
-        self._answer(206, data[4:9]) if "Range" in self.headers else self._answer(200, data)
-
-    def do_DELETE(self) -> None:
-        self._answer(204)
-
-    def log_message(self, format: str, *args: object) -> None: ...
-
-
 @pytest.fixture
 def credulous_store() -> Iterator[str]:
-    handler = type("Handler", (TakesAnything,), {"objects": {}})
-    with ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
-        thread = threading.Thread(target=server.serve_forever, args=(0.05,))
-        thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
-        server.shutdown()
-        thread.join()
+    with credulous_s3() as endpoint:
+        yield endpoint
 
 
 async def test_nothing_is_signed_for_writing_where_the_store_takes_anything(credulous_store: str) -> None:

@@ -4,6 +4,7 @@ Straight ways to the store have test_direct_transfer; what the service itself an
 """
 
 import asyncio
+import contextlib
 import dataclasses
 import hashlib
 import os
@@ -20,6 +21,7 @@ import pytest
 from modelzoo.cache import NodeCache
 from modelzoo.client import Client
 from modelzoo.errors import DataLoss, NotFound, ZooError
+from modelzoo.progress import Silence
 from support.artifact_server import digest_of
 from support.faulty_s3 import Fault, FaultyS3, at, faulty_s3, healthy, times
 from support.front_door import FrontDoor
@@ -198,3 +200,32 @@ def test_nothing_is_seen_of_a_push_whose_manifest_cannot_be_stored(
     s3.fault = healthy
     assert client.push(tree(content), model).bytes_sent == 0
     assert contents(client.pull(model)) == content
+
+
+def test_s18_a_pull_broken_off_at_ten_moments_goes_on_and_fetches_little_twice(
+    client: Client, tree: Tree, model: str
+) -> None:
+    content = {f"{number}.bin": os.urandom(50_000) for number in range(100)}
+    client.push(tree(content), model)
+    total, dice, fetched = sum(map(len, content.values())), random.Random(18), 0
+    for _ in range(10):
+        broken_off = BreaksOff(dice.randrange(1, total // 10))
+        with contextlib.suppress(KeyboardInterrupt):
+            client.pull(model, progress=broken_off)
+        fetched += broken_off.received
+    last = client.download(model)
+    assert contents(last.path) == content
+    assert total <= fetched + last.bytes_received <= 1.1 * total
+
+
+class BreaksOff(Silence):
+    """Ctrl-C after so many bytes."""
+
+    def __init__(self, after_bytes: int) -> None:
+        self._after_bytes = after_bytes
+        self.received = 0
+
+    def advance(self, count_bytes: int) -> None:
+        self.received += max(0, count_bytes)
+        if self.received >= self._after_bytes:
+            raise KeyboardInterrupt

@@ -39,7 +39,7 @@ def test_a_file_is_fetched_once_and_then_given_from_disk(tmp_path: Path, size: i
     assert files_in(tmp_path, "parts") == []
 
 
-def test_an_interrupted_fetch_keeps_its_blobs_for_the_next(tmp_path: Path):
+def test_s18_an_interrupted_fetch_keeps_its_blobs_for_the_next(tmp_path: Path):
     content = content_of(1, 5 * BLOB)
     source = Source(content)
     source.fail_after = 3
@@ -51,7 +51,7 @@ def test_an_interrupted_fetch_keeps_its_blobs_for_the_next(tmp_path: Path):
     assert source.served == [0, BLOB, 2 * BLOB, 3 * BLOB, 4 * BLOB]
 
 
-def test_a_damaged_blob_is_refused_and_the_others_kept(tmp_path: Path):
+def test_s17_a_damaged_blob_is_refused_and_the_others_kept(tmp_path: Path):
     content = content_of(1, 3 * BLOB)
     source = Source(content)
     source.damaged = {2 * BLOB}
@@ -64,7 +64,7 @@ def test_a_damaged_blob_is_refused_and_the_others_kept(tmp_path: Path):
     assert source.served == [0, BLOB, 2 * BLOB, 2 * BLOB]
 
 
-def test_blobs_that_do_not_make_the_claimed_sha256_are_never_given_out(tmp_path: Path):
+def test_s17_blobs_that_do_not_make_the_claimed_sha256_are_never_given_out(tmp_path: Path):
     true, lie = content_of(1, BLOB), content_of(2, BLOB)
     claim = File("x", BLOB, file_of(true).sha256, file_of(lie).blobs)
 
@@ -89,7 +89,7 @@ def test_a_part_survives_a_server_that_has_too_much_to_do(tmp_path: Path):
         assert path.read_bytes() == content
 
 
-def test_a_fetch_that_stops_early_is_not_taken_for_whole(tmp_path: Path):
+def test_s18_a_fetch_that_stops_early_is_not_taken_for_whole(tmp_path: Path):
     file = file_of(content_of(1, BLOB))
     with pytest.raises(Interrupted), NodeCache(tmp_path, ROOMY).hold(file, lambda part: None):
         pass
@@ -107,7 +107,7 @@ def flip(path: Path) -> None:
 
 
 @pytest.mark.parametrize("damage", [flip, lambda p: os.truncate(p, 10), lambda p: p.write_bytes(b"")])
-def test_a_file_damaged_at_rest_is_noticed_and_fetched_again(tmp_path: Path, damage):
+def test_f28_a_file_damaged_at_rest_is_noticed_and_fetched_again(tmp_path: Path, damage):
     content = content_of(1, 2 * BLOB)
     put(NodeCache(tmp_path, ROOMY), content)
     (path,) = (tmp_path / "files").iterdir()
@@ -128,7 +128,7 @@ def test_a_file_that_was_only_touched_is_verified_and_kept(tmp_path: Path):
         assert path.read_bytes() == content
 
 
-def test_scrubbing_finds_damage_that_left_no_trace(tmp_path: Path):
+def test_f28_scrubbing_finds_damage_that_left_no_trace(tmp_path: Path):
     cache = NodeCache(tmp_path, ROOMY)
     good, bad = put(cache, content_of(1, BLOB)), put(cache, content_of(2, BLOB))
     path = tmp_path / "files" / bad.sha256
@@ -176,7 +176,7 @@ def test_an_abandoned_part_leaves_before_any_file(tmp_path: Path):
     assert file.sha256 in files_in(tmp_path, "files")
 
 
-def test_old_leftovers_are_swept_at_open_and_fresh_ones_kept(tmp_path: Path):
+def test_f29_old_leftovers_are_swept_at_open_and_fresh_ones_kept(tmp_path: Path):
     NodeCache(tmp_path, ROOMY)
     (tmp_path / "snapshots" / "discarded-by-a-dead-process" / "files").mkdir(parents=True)
     long_ago = time.time() - 3 * 24 * 3600

@@ -72,7 +72,7 @@ def test_processes_that_ask_at_once_share_one_fetch(tmp_path: Path, start: Start
     assert fetched(tmp_path) == ALL
 
 
-def test_what_a_killed_process_had_fetched_is_not_fetched_again(tmp_path: Path, start: Start):
+def test_f29_what_a_killed_process_had_fetched_is_not_fetched_again(tmp_path: Path, start: Start):
     first = start("--stall-after", 4)
     assert says(first) == "stalled"
     kill(first)
@@ -154,7 +154,7 @@ print("ok")
 """
 
 
-def test_a_full_disk_is_said_leaves_no_part_and_evicts_what_is_not_in_use(tmp_path: Path):
+def test_f25_a_full_disk_is_said_leaves_no_part_and_evicts_what_is_not_in_use(tmp_path: Path):
     mounted = f'mount -t tmpfs -o size=8m tmpfs "{tmp_path}" && exec "$0" "$@"'
     probe = subprocess.run(["unshare", "-rm", "sh", "-c", mounted, "true"], capture_output=True, text=True)
     if probe.returncode:
