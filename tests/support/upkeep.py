@@ -52,7 +52,7 @@ class AgedStore:
     def __init__(self, inner: BlobStore, first: "AgedStore | None" = None) -> None:
         self._inner = inner
         self._older: set[str] = first._older if first else set()
-        self.get, self.size, self.delete = inner.get, inner.size, inner.delete
+        self.get, self.read, self.size, self.delete = inner.get, inner.read, inner.size, inner.delete
         self.sign_get, self.sign_put = inner.sign_get, inner.sign_put
 
     async def put(self, key: str, data: bytes) -> None:

@@ -12,8 +12,9 @@ from support.artifact_server import digest_of, file_of
 from support.faulty_blobs import FaultyBlobs
 from zoo_artifact.download import Downloads, Range
 from zoo_artifact.index import Index
+from zoo_artifact.keys import blob_key
 from zoo_artifact.main import VERSIONS
-from zoo_artifact.storage import Storage
+from zoo_artifact.storage import LARGE_AT_ONCE, LARGE_BYTES, Storage
 from zoo_artifact.upload import BlobStart, Part, UploadHeader, Uploads
 from zoo_store.migration import migrate
 from zoo_store.sql import open_database
@@ -50,3 +51,20 @@ async def test_a_reader_that_takes_nothing_is_given_up_and_frees_its_memory(stor
 
     stopped = await asyncio.gather(*(read_and_stop() for _ in range(30)), return_exceptions=True)
     assert {type(error) for error in stopped} == {asyncio.CancelledError}
+
+
+async def test_f18_blobs_that_the_store_is_stuck_over_keep_no_others_out(store: FaultyBlobs) -> None:
+    storage, stuck, other = Storage(store, patience_s=0.05), bytes(LARGE_BYTES), b"x" * LARGE_BYTES
+    for data in (stuck, other):
+        await storage.put_blob(Blob(digest_of(data), len(data)), data)
+
+    async def hang(operation: str, key: str) -> None:
+        if key == blob_key(digest_of(stuck)):
+            await asyncio.Event().wait()
+
+    store.before = hang
+    waiting = [asyncio.create_task(storage.get_blob(Blob(digest_of(stuck), len(stuck)))) for _ in range(LARGE_AT_ONCE)]
+    assert await asyncio.wait_for(storage.get_blob(Blob(digest_of(other), len(other))), 5) == other
+    for task in waiting:
+        task.cancel()
+    await asyncio.gather(*waiting, return_exceptions=True)
