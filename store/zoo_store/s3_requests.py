@@ -68,9 +68,9 @@ class S3Requests:
     answer, and `answer_timeout_s` for all of it. Methods block.
     """
 
-    def __init__(self, settings: S3Settings, budget: RetryBudget | None = None) -> None:
+    def __init__(self, settings: S3Settings) -> None:
         self._answer_timeout_s = settings.answer_timeout_s
-        self._budget = budget or RetryBudget()
+        self._budget = RetryBudget()
         self.pool = urllib3.PoolManager(
             maxsize=settings.connections,
             block=True,
@@ -88,7 +88,7 @@ class S3Requests:
         *,
         attempts: int = ATTEMPTS,
     ) -> Response:
-        """The answer, of the last attempt where the store goes on failing. Every request may come twice.
+        """The answer, of the last attempt where the store goes on failing. Every request may come to it several times.
 
         Raises Unavailable STORAGE_UNAVAILABLE where there is none, or a part of one. Silence is not repeated: it took
         its time.
