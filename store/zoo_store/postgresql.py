@@ -18,6 +18,7 @@ from sqlalchemy.engine import URL, ExceptionContext
 from sqlalchemy.exc import DBAPIError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from modelzoo.errors import NotFound
 from zoo_store.postgresql_connection import Server, broken, compare_widely, server_at, sqlstate
 from zoo_store.postgresql_lookups import Lookups
 
@@ -31,6 +32,7 @@ __all__ = [
     "is_out_of_reach",
     "is_value_refused",
     "open_driver",
+    "open_snapshot",
 ]
 
 # Connections of one process. Two that write: one begins while the other commits.
@@ -147,6 +149,25 @@ async def open_driver(url: URL, limits: Limits = LIMITS) -> AsyncGenerator[Postg
         compare_widely(reader.sync_engine.dialect)
         reader = reader.execution_options(postgresql_readonly=True)
         yield PostgresqlDriver(reader, writer, migrator, lookups, _lock_key(schema))
+
+
+@asynccontextmanager
+async def open_snapshot(url: URL) -> AsyncGenerator[AsyncConnection]:
+    """As `sql.read_snapshot`. It has as much time as a migration."""
+    server = server_at(url)
+    connection = await server.connect(LIMITS.settings(), LIMITS.answer_s)
+    try:
+        found = await connection.fetchval("SELECT current_schema()")
+    finally:
+        await connection.close(timeout=LIMITS.answer_s)
+    if found is None:
+        raise NotFound("DATABASE_NOT_FOUND", f"the database has no schema {server.schema}: was the service started?")
+    engine = _engine(server, MIGRATION_LIMITS, isolation_level="REPEATABLE READ", poolclass=NullPool)
+    try:
+        async with engine.execution_options(postgresql_readonly=True).connect() as connection:
+            yield connection
+    finally:
+        await engine.dispose()
 
 
 async def _make_schema(server: Server) -> str:

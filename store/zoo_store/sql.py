@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import BigInteger, Dialect, Integer, Row, Select, Table, insert
-from sqlalchemy.engine import make_url
+from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, IntegrityError, TimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection
 from sqlalchemy.ext.compiler import compiles
@@ -23,7 +23,7 @@ from modelzoo.errors import InvalidArgument, ResourceExhausted, Unavailable
 from zoo_store import postgresql, sqlite
 from zoo_store.sql_driver import Conflict, Driver, Engine
 
-__all__ = ["Conflict", "Database", "UtcTime", "now", "open_database", "ordered_append"]
+__all__ = ["Conflict", "Database", "UtcTime", "now", "open_database", "ordered_append", "read_snapshot"]
 
 log = logging.getLogger(__name__)
 
@@ -139,6 +139,26 @@ async def open_database(url: str) -> AsyncGenerator[Database]:
     `postgresql://user:password@host:port/database`, which any number of processes share. `?schema=` names the schema
     of the tables, made if missing; `sslmode=` and what else libpq knows is passed on.
     """
+    parsed, engine = _parsed(url)
+    with _translated(engine):
+        async with engine.open_driver(parsed) as driver:
+            yield Database(driver, engine)
+
+
+@asynccontextmanager
+async def read_snapshot(url: str) -> AsyncGenerator[AsyncConnection]:
+    """A transaction that sees one state of a database, from its first statement on, and cannot write.
+
+    Other processes use the database meanwhile, SQLite's too. Raises ValueError as `open_database` does, NotFound
+    DATABASE_NOT_FOUND where there is none: nothing is made.
+    """
+    parsed, engine = _parsed(url)
+    with _translated(engine):
+        async with engine.open_snapshot(parsed) as connection:
+            yield connection
+
+
+def _parsed(url: str) -> tuple[URL, Engine]:
     try:
         parsed = make_url(url)
     except ArgumentError:
@@ -146,9 +166,7 @@ async def open_database(url: str) -> AsyncGenerator[Database]:
     engine = _ENGINES.get(parsed.drivername)
     if engine is None:
         raise ValueError(f"a database URL is {URLS}, not {parsed.render_as_string(hide_password=True)}")
-    with _translated(engine):
-        async with engine.open_driver(parsed) as driver:
-            yield Database(driver, engine)
+    return parsed, engine
 
 
 async def ordered_append(connection: AsyncConnection, table: Table, row: Mapping[str, object]) -> int:

@@ -44,6 +44,10 @@ class Engine(Protocol):
         """Raises ValueError for a URL that names no database of this engine."""
         ...
 
+    def open_snapshot(self, url: URL) -> AbstractAsyncContextManager[AsyncConnection]:
+        """As `sql.read_snapshot`."""
+        ...
+
     def is_disk_full(self, error: DBAPIError) -> bool: ...
 
     def is_out_of_reach(self, error: DBAPIError) -> bool:

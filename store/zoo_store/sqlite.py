@@ -16,6 +16,7 @@ from sqlalchemy.engine import URL
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
+from modelzoo.errors import NotFound
 from zoo_store.sql_driver import Conflict
 from zoo_store.sqlite_transaction import Connections, begin
 
@@ -28,6 +29,7 @@ __all__ = [
     "is_out_of_reach",
     "is_value_refused",
     "open_driver",
+    "open_snapshot",
 ]
 
 READERS = 4
@@ -129,9 +131,7 @@ class SqliteDriver:
 @asynccontextmanager
 async def open_driver(url: URL) -> AsyncGenerator[SqliteDriver]:
     """The database `sqlite:///path`, its folder made if missing. Raises ValueError for another URL, DatabaseInUse."""
-    path = url.database
-    if not path or path == ":memory:":
-        raise ValueError(f"a database URL is sqlite:///path, not {url.render_as_string(hide_password=True)}")
+    path = _path(url)
     Path(path).parent.mkdir(parents=True, exist_ok=True)
     with _locked(Path(f"{path}.lock")):
         # One connection: writers queue for it in order, instead of polling for SQLite's lock.
@@ -146,6 +146,27 @@ async def open_driver(url: URL) -> AsyncGenerator[SqliteDriver]:
             lookups.close()
             await reader.dispose()
             await writer.dispose()
+
+
+@asynccontextmanager
+async def open_snapshot(url: URL) -> AsyncGenerator[AsyncConnection]:
+    """As `sql.read_snapshot`: readers of a write-ahead log are in nobody's way, so that no lock is taken."""
+    path = _path(url)
+    if not Path(path).is_file():  # noqa: ASYNC240 - a look at a local file
+        raise NotFound("DATABASE_NOT_FOUND", f"there is no database {path}: was the service ever started there?")
+    engine = _engine(path, "BEGIN", connections=1, read_only=True)
+    try:
+        async with engine.connect() as connection:
+            yield connection
+    finally:
+        await engine.dispose()
+
+
+def _path(url: URL) -> str:
+    path = url.database
+    if not path or path == ":memory:":
+        raise ValueError(f"a database URL is sqlite:///path, not {url.render_as_string(hide_password=True)}")
+    return path
 
 
 @contextmanager
