@@ -5,7 +5,7 @@ manifests/<first 2 digits>/<SHA-256>.json    canonical JSON
 namespaces/<namespace>/<SHA-256>             a mark, empty: the manifest is visible there
 quarantines/<namespace>/<SHA-256>            JSON, `reason` and `subject`: its bytes go to the admins alone there
 
-Beside them `clock/now`, empty: how the last sweep asked the store for its time.
+Beside them `clock/now`, empty: how the last sweep asked the store for its time; `restore/under-way`: see zoo_backup.
 """
 
 import re

@@ -26,6 +26,7 @@ from sqlalchemy import (
     String,
     Table,
     Text,
+    false,
 )
 
 from zoo_store.sql import UtcTime
@@ -138,6 +139,8 @@ upkeep = Table(
     Column("rebuilding", Boolean, nullable=False),
     # Holders have not confirmed their pins since.
     Column("waiting", Boolean, nullable=False),
+    # Restored from a backup, and no check of every byte has found everything in agreement since.
+    Column("unchecked", Boolean, nullable=False, server_default=false()),
     # Who sweeps or rebuilds now, and until when it may, unless it says so again. Null: nobody.
     Column("lease_owner", String(ID_LENGTH)),
     Column("lease_expire_time", UtcTime),

@@ -69,14 +69,19 @@ class Upkeep:
                 yield event
 
     async def check(self, scope: Scope) -> AsyncGenerator[Finding | Checked]:
-        """As `Checker.check`; its findings are counted."""
+        """As `Checker.check`; its findings are counted. Where every byte was read and nothing but leftovers found,
+        sweeping need no longer wait for that."""
         found: Counter[Kind] = Counter()
+        index_id = (await self.sweeping()).index_id
         async with aclosing(self._checker.check(scope)) as events:
             async for event in events:
                 if isinstance(event, Finding):
                     found[event.kind] += 1
                 elif event.done:
                     observe_check(found)
+                    # Leftovers are what sweeps are for.
+                    if scope.sample >= 1 and not found.keys() - {Kind.OBJECT_UNKNOWN}:
+                        await self.state.note_agreement(index_id)
                 yield event
 
     async def scrub(self, sample: float, bytes_per_s: float) -> AsyncGenerator[Finding | Checked]:

@@ -14,7 +14,7 @@ from modelzoo.errors import Aborted, FailedPrecondition
 from zoo_artifact.schema import holders, upkeep
 from zoo_store.sql import Database, now
 
-__all__ = ["Lease", "Sweeping", "UpkeepState"]
+__all__ = ["Lease", "Sweeping", "UpkeepState", "begin_restore"]
 
 # A sweeper says at each step that it is alive; longer than the deletions between two steps can take.
 LEASE = timedelta(seconds=120)
@@ -29,6 +29,7 @@ class Sweeping:
     frozen: bool
     freeze_reason: str
     rebuilding: bool
+    unchecked: bool
     awaited: tuple[str, ...]
     sweep_time: datetime | None
     grace: timedelta
@@ -40,6 +41,8 @@ class Sweeping:
             return f"an admin froze it: {self.freeze_reason}" if self.freeze_reason else "an admin froze it"
         if self.rebuilding:
             return "the index is being rebuilt"
+        if self.unchecked:
+            return "restored from a backup: waiting for a full check that finds nothing wrong (zoo fsck --full)"
         if self.awaited:
             return f"index rebuilt: waiting for holders to pin again: {', '.join(self.awaited)}"
         return ""
@@ -62,8 +65,12 @@ class UpkeepState:
             return bool(await connection.scalar(select(upkeep.c.rebuilding)))
 
     async def set_frozen(self, frozen: bool, reason: str) -> Sweeping:
+        """Whoever ends a freeze also answers for what was restored and not checked."""
+        values: dict[str, object] = {"frozen": True, "freeze_reason": reason}
+        if not frozen:
+            values = {"frozen": False, "freeze_reason": "", "unchecked": False}
         async with self._database.write() as connection:
-            await connection.execute(update(upkeep).values(frozen=frozen, freeze_reason=reason if frozen else ""))
+            await connection.execute(update(upkeep).values(values))
             return await self._get(connection)
 
     async def begin_rebuild(self) -> None:
@@ -76,6 +83,12 @@ class UpkeepState:
         async with self._database.write() as connection:
             await connection.execute(update(upkeep).values(rebuilding=False))
             return await self._settle(connection)
+
+    async def note_agreement(self, index_id: str) -> None:
+        """A check of every byte of that index found nothing wrong, from its beginning to its end."""
+        whole = (upkeep.c.index_id == index_id) & upkeep.c.rebuilding.is_(False)
+        async with self._database.write() as connection:
+            await connection.execute(update(upkeep).where(whole).values(unchecked=False))
 
     async def confirm(self, holder: str, index_id: str) -> Sweeping:
         """The holder has everything pinned in that index. Raises INDEX_CHANGED where this is another."""
@@ -133,6 +146,7 @@ class UpkeepState:
             frozen=row.frozen,
             freeze_reason=row.freeze_reason,
             rebuilding=row.rebuilding,
+            unchecked=row.unchecked,
             awaited=awaited,
             sweep_time=row.sweep_time,
             grace=self._grace,
@@ -144,6 +158,13 @@ class UpkeepState:
         if not sweeping.awaited and not sweeping.rebuilding:
             await connection.execute(update(upkeep).values(waiting=False))
         return sweeping
+
+
+async def begin_restore(connection: AsyncConnection) -> None:
+    """What the index says and what lies in the bucket come from different times: nothing is swept until the index is
+    rebuilt, a check of every byte has agreed, and holders have pinned again. For while the service does not run."""
+    values = {"index_id": uuid.uuid4().hex, "rebuilding": True, "waiting": True, "unchecked": True}
+    await connection.execute(update(upkeep).values(**values, lease_owner=None, lease_expire_time=None))
 
 
 class Lease:
@@ -171,8 +192,8 @@ class Lease:
             if not await self._set(connection, time, mine):
                 raise _running()
             row = (await connection.execute(select(upkeep))).one()
-        if sweeping and (row.frozen or row.rebuilding or row.waiting):
-            raise _off("it was frozen, or the index is being rebuilt, since this sweep began")
+        if sweeping and (row.frozen or row.rebuilding or row.unchecked or row.waiting):
+            raise _off("it was frozen, restored, or the index is being rebuilt, since this sweep began")
 
     async def end(self) -> None:
         async with self._database.write() as connection:
