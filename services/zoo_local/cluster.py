@@ -29,7 +29,7 @@ from zoo_local.state import ClusterState, Phase, read_state, write_state
 from zoo_local.supervisor import Supervisor
 from zoo_server.credentials import make_credentials
 
-__all__ = ["ALREADY_UP", "Options", "locked", "run_cluster"]
+__all__ = ["ALREADY_UP", "Options", "listened", "locked", "make_plan", "run_cluster"]
 
 # Exit status of a supervisor that found another one on its data folder.
 ALREADY_UP = 3
@@ -58,10 +58,10 @@ def run_cluster(options: Options, console: Console | None, on_serving: Callable[
     with locked(layout):
         end_leftovers(layout)
         try:
-            plan = _plan(options, layout)
+            plan = make_plan(options, layout)
             processes = plan_processes(plan)
             write_configuration(plan)
-            with HeldPorts(_listened(plan)):
+            with HeldPorts(listened(plan)):
                 url = f"http://127.0.0.1:{plan.ports['envoy']}"
                 complete = GatewayComplete(plan.ports["envoy"], plan.ports["envoy.admin"], plan.workers)
                 supervisor = Supervisor(layout, processes, url, complete, console)
@@ -85,7 +85,8 @@ def locked(layout: Layout) -> Generator[None]:
         raise AlreadyUp(f"a cluster is already up on {layout.root}: {state.url if state else 'starting'}") from None
 
 
-def _plan(options: Options, layout: Layout) -> Plan:
+def make_plan(options: Options, layout: Layout) -> Plan:
+    """What the processes are made from; credentials and ports are those used before, or made."""
     fixed = {"envoy": options.port} if options.port else {}
     cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     return Plan(
@@ -99,7 +100,7 @@ def _plan(options: Options, layout: Layout) -> Plan:
     )
 
 
-def _listened(plan: Plan) -> list[int]:
+def listened(plan: Plan) -> list[int]:
     """Every port that a process of the plan listens on."""
     seaweedfs_grpc = [plan.ports[f"seaweedfs.{part}"] + GRPC_DISTANCE for part in SEAWEEDFS_PARTS]
     return [*(plan.ports[name] for name in port_names(plan.workers)), *seaweedfs_grpc]

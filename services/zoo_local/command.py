@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from zoo_local.layout import Layout
     from zoo_local.status import ClusterReport
 
-__all__ = ["register"]
+__all__ = ["PANEL", "Data", "data_layout", "register"]
 
 PANEL = "A zoo on this machine"
 
@@ -67,7 +67,7 @@ def up(
     from zoo_local.errors import AlreadyUp
     from zoo_local.output import Console
 
-    layout = _layout(data)
+    layout = data_layout(data)
     options = Options(layout.root, port or 0, workers)
     if detach:
         with _waiting("starting") as told:
@@ -91,7 +91,7 @@ def down(data: Data = None) -> None:
     """
     from zoo_local.detached import stop
 
-    layout = _layout(data)
+    layout = data_layout(data)
     with _waiting("stopping") as told:
         stopped = stop(layout, told)
     words = "The zoo is down." if stopped else f"No zoo was up on {layout.root}."
@@ -102,7 +102,7 @@ def status(data: Data = None) -> None:
     """Show the processes of the zoo of this machine. The exit code is 0 only if all of them serve, and 5 if not."""
     from zoo_local.status import read_report
 
-    report = read_report(_layout(data))
+    report = read_report(data_layout(data))
     answer(report, lambda: _print_report(report))
     if not report.serving:
         raise typer.Exit(UNAVAILABLE)
@@ -115,7 +115,7 @@ def env(data: Data = None) -> None:
     """
     from zoo_local.status import read_access
 
-    access = read_access(_layout(data))
+    access = read_access(data_layout(data))
     answer(access, lambda: line(f"ZOO_URL={access.url}\nZOO_KEY={access.key}"))
 
 
@@ -128,7 +128,7 @@ def logs(
     """Show what the processes of the zoo of this machine say, and said last time."""
     from zoo_local.logs import follow_logs, latest_lines, log_files
 
-    layout = _layout(data)
+    layout = data_layout(data)
     files = log_files(layout, name)
     if not files:
         known = ", ".join(sorted(log_files(layout, ""))) or f"none yet in {layout.logs}"
@@ -140,7 +140,7 @@ def logs(
             write_piece(f"{said.process:<10} | {said.text}\n")
 
 
-def _layout(data: Path | None) -> "Layout":
+def data_layout(data: Path | None) -> "Layout":
     from zoo_local.layout import Layout, default_root
 
     return Layout((data or default_root()).expanduser().resolve())

@@ -107,3 +107,10 @@ class CrashingDatabase(Database):
             # Killed while the transaction was open.
             if self._crashes.dead:
                 raise Crash("write")
+
+    @asynccontextmanager
+    async def change_schema(self) -> AsyncIterator[AsyncConnection]:
+        async with self._crashes.around("write schema"), self._inner.change_schema() as connection:
+            yield connection
+            if self._crashes.dead:
+                raise Crash("write schema")

@@ -8,7 +8,7 @@ __all__ = ["LOOPBACK", "Manifest", "Pod", "arguments", "pods", "selects", "value
 
 Manifest = Mapping[str, Any]
 LOOPBACK = "127.0.0.1"
-WORKLOADS = ("Deployment", "StatefulSet", "Job")
+WORKLOADS = ("Deployment", "StatefulSet", "Job", "CronJob")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +43,12 @@ class Pod:
 
 
 def pods(manifests: Iterable[Manifest]) -> Iterator[Pod]:
-    return (Pod(one, one["spec"]["template"]) for one in manifests if one["kind"] in WORKLOADS)
+    return (Pod(one, _job(one)["spec"]["template"]) for one in manifests if one["kind"] in WORKLOADS)
+
+
+def _job(workload: Manifest) -> Manifest:
+    """What has the pod's template."""
+    return workload["spec"]["jobTemplate"] if workload["kind"] == "CronJob" else workload
 
 
 def selects(labels: Mapping[str, str], pod: Pod) -> bool:

@@ -44,10 +44,10 @@ KEYS = {
 
 @contextmanager
 def zoo_in_process(
-    folder: Path, own: Iterable[grpc.GenericRpcHandler] = (), store: BlobStore | None = None
+    folder: Path, own: Iterable[grpc.GenericRpcHandler] = (), store: BlobStore | None = None, catalog_url: str = ""
 ) -> Iterator[FrontDoor]:
     """A zoo whose callers have the keys of KEYS. `own` handlers stand in for services that are not here; blobs are kept
-    in memory unless a store is given."""
+    in memory unless a store is given, the catalog's rows in SQLite unless a URL is."""
     gateway, catalog = create_signer("gateway"), create_signer("catalog")
     trusted = Verifier(
         [
@@ -55,14 +55,14 @@ def zoo_in_process(
             TrustedKey("catalog", catalog.public_key(), Principal("service:catalog", {"*": Role.ADMIN})),
         ]
     )
-    services = artifact_and_catalog(folder, trusted, catalog, store or MemoryBlobStore())
+    services = artifact_and_catalog(folder, trusted, catalog, store or MemoryBlobStore(), catalog_url)
     with _on_a_thread(services) as upstreams, front_door(upstreams, KEYS, gateway, own) as door:
         yield door
 
 
 @asynccontextmanager
 async def artifact_and_catalog(
-    folder: Path, trusted: Verifier, catalog: Signer, store: BlobStore
+    folder: Path, trusted: Verifier, catalog: Signer, store: BlobStore, catalog_url: str = ""
 ) -> AsyncIterator[dict[str, str]]:
     settings = ServerSettings(trust=folder, drain_s=0.2)
     async with AsyncExitStack() as stack:
@@ -77,7 +77,7 @@ async def artifact_and_catalog(
 
         artifact = f"127.0.0.1:{artifact_server.port}"
         peer = await stack.enter_async_context(open_peer(artifact, catalog))
-        database = await stack.enter_async_context(open_database(f"sqlite:///{folder}/catalog.db"))
+        database = await stack.enter_async_context(open_database(catalog_url or f"sqlite:///{folder}/catalog.db"))
         await migrate(database, MIGRATIONS)
         catalog_server = build(settings, CATALOG_RULES, trusted)
         feed = await stack.enter_async_context(open_feed(database))
