@@ -1,6 +1,7 @@
 """The manifests against what the programs really take. The rendered file is what people apply."""
 
 import copy
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +16,7 @@ import yaml
 from pydantic_settings import BaseSettings
 
 import zoo_artifact.settings
+import zoo_backup.main
 import zoo_catalog.settings
 import zoo_gateway.envoy_process
 import zoo_gateway.settings
@@ -22,6 +24,7 @@ import zoo_inference.settings
 import zoo_kubernetes.main
 from support.manifest_check import Program, findings
 from support.manifest_pods import arguments, pods
+from zoo_backup.source import SOURCES
 from zoo_kubernetes.secrets import secrets_of
 from zoo_server.credentials import make_credentials
 
@@ -130,6 +133,25 @@ def test_with_postgresql_two_catalogs_run_and_keep_nothing_in_their_pods(
     assert findings(manifests, programs, with_urls) == []
     assert named(manifests, "StatefulSet", "catalog")["spec"]["replicas"] == 2
     assert "sqlite" not in yaml.safe_dump(manifests)
+
+
+def test_the_nightly_backup_has_what_its_program_wants_and_reaches_the_bucket(
+    programs: dict[str, Program], secrets: dict[str, set[str]], tmp_path: Path
+) -> None:
+    k8s = os.path.relpath(ROOT / "k8s", tmp_path)
+    parts = {"resources": [f"{k8s}/overlays/postgresql"], "components": [f"{k8s}/components/backup"]}
+    (tmp_path / "kustomization.yaml").write_text(yaml.safe_dump(parts))
+    rendered = subprocess.run([BIN / "kubectl", "kustomize", tmp_path], capture_output=True, check=True)
+    manifests = list(yaml.safe_load_all(rendered.stdout))
+    urls = {f"ZOO_{source.name.upper()}_DATABASE_URL" for source in SOURCES}
+    programs["zoo-backup"] = Program(
+        frozenset({*urls, "ZOO_BLOBS_URL", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}),
+        flags=frozenset({"--only", "--force"}),
+        calls=CALLS,
+    )
+    assert findings(manifests, programs, secrets | {"zoo-postgresql": {"catalog_url", "artifact_url"}}) == []
+    job = named(manifests, "CronJob", "backup")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+    assert zoo_backup.main.parsed(job["containers"][0]["command"][1:]).command == "make"
 
 
 def wrong_listen(manifests: list[dict[str, Any]]) -> None:
