@@ -7,6 +7,7 @@ it. Before that transaction nothing of it can be seen, so whatever breaks off is
 import asyncio
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Iterable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -202,7 +203,9 @@ class Artifacts:
         found: set[str] = set()
         for base in bases:
             await self.check_readable(base, reader)
-            found.update((await self._manifests.get(base.digest)).unique_blobs())
+            # One that is lost spares nobody a blob, and must not keep its own files from being pushed again.
+            with suppress(DataLoss):
+                found.update((await self._manifests.get(base.digest)).unique_blobs())
         return found
 
     async def _check_blobs(self, namespace: str, manifest: Manifest, readable: set[str]) -> None:
