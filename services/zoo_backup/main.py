@@ -1,6 +1,6 @@
 """The command `zoo-backup`, for pods beside the services; on one machine it is `zoo backup` and `zoo restore`.
 
-zoo-backup make DIR | verify DIR | restore DIR [--only SERVICE ...] [--force]
+zoo-backup make DIR | verify DIR | restore DIR [--only PART ...] [--force]
 
 Its settings are the services': ZOO_CATALOG_DATABASE_URL, ZOO_ARTIFACT_DATABASE_URL, ZOO_BLOBS_URL, AWS_ACCESS_KEY_ID,
 AWS_SECRET_ACCESS_KEY. Its exit codes are those of `zoo`.
@@ -19,7 +19,7 @@ from modelzoo.errors import FailedPrecondition, ZooError
 from zoo_backup.answers import show_made, show_restored, show_verified
 from zoo_backup.folder import Folder
 from zoo_backup.place import Place, back_up, restore
-from zoo_backup.source import SOURCES
+from zoo_backup.source import PARTS, SOURCES
 from zoo_backup.verify import verify_backup
 from zoo_store.blobs import S3Credentials
 from zoo_store.sqlite import DatabaseInUse
@@ -97,7 +97,7 @@ def parsed(arguments: list[str]) -> argparse.Namespace:
         command = commands.add_parser(name, help=words, description=words)
         command.add_argument("folder", type=Path, metavar="DIR")
         if name == "restore":
-            command.add_argument("--only", action="append", choices=NAMES, default=[], help="replace its rows alone")
+            command.add_argument("--only", action="append", choices=PARTS, default=[], help="replace its rows alone")
             command.add_argument("--force", action="store_true", help="replace rows that are there")
     return parser.parse_args(arguments)
 

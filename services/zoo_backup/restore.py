@@ -70,9 +70,10 @@ async def restore_backup(
 ) -> Restored:
     """Leave everything that the backup holds in the databases and the bucket.
 
-    `targets` are all services; rows of those named in `only` are replaced (none named: of all), and where precious rows
-    are there already, only of those named in `force`. Raises RESTORE_REFUSED otherwise, BACKUP_DAMAGED, BACKUP_TOO_NEW
-    before anything is written; and Unavailable where a database or the bucket does not answer.
+    `targets` are all services; rows of those named in `only`, which is of PARTS, are replaced (nothing named: of all),
+    and where precious rows are there already, only of those named in `force`. Raises RESTORE_REFUSED otherwise,
+    BACKUP_DAMAGED, BACKUP_TOO_NEW before anything is written; and Unavailable where a database or the bucket does not
+    answer.
     """
     with folder.locked():
         told("verifying the backup")

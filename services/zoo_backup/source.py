@@ -19,7 +19,7 @@ from zoo_artifact.schema import pins
 from zoo_catalog.names import namespace_of
 from zoo_catalog.schema import models, versions
 
-__all__ = ["ARTIFACT", "SOURCES", "Source"]
+__all__ = ["ARTIFACT", "BUCKET", "PARTS", "SOURCES", "Source"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,3 +65,7 @@ CATALOG = Source("catalog", zoo_catalog.main.MIGRATIONS, ("models",), _of_versio
 
 # The index last: whatever a holder names was in it before.
 SOURCES = (CATALOG, ARTIFACT)
+
+# What a restore can be confined to. The bucket is completed in any case; alone, it leaves all rows as they are.
+BUCKET = "bucket"
+PARTS = (*(source.name for source in SOURCES), BUCKET)

@@ -76,8 +76,8 @@ def restore(
         list[str] | None,
         typer.Option(
             "--only",
-            metavar="SERVICE",
-            help="Replace the rows of this service alone, catalog or artifact; the bucket is completed in any case.",
+            metavar="PART",
+            help="Replace the rows of catalog or artifact alone, or of neither with bucket, which is completed always.",
         ),
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace rows that are there, and say which.")] = False,
@@ -90,14 +90,13 @@ def restore(
     The exit code is 7 where something does not agree.
     """
     from zoo_backup.answers import restored_answer, show_restored
-    from zoo_backup.source import SOURCES
+    from zoo_backup.source import PARTS
 
-    names = [source.name for source in SOURCES]
-    if unknown := set(only or ()) - set(names):
-        raise typer.BadParameter(f"no service {', '.join(sorted(unknown))}; there are {', '.join(names)}")
+    if unknown := set(only or ()) - set(PARTS):
+        raise typer.BadParameter(f"no part {', '.join(sorted(unknown))}; there are {', '.join(PARTS)}")
     path = folder.expanduser().resolve()
     with _told("restoring") as told:
-        restored = asyncio.run(_restore(data_layout(data), path, told, only or [], names if force else []))
+        restored = asyncio.run(_restore(data_layout(data), path, told, only or [], list(PARTS) if force else []))
     answer(restored_answer(restored), lambda: show_restored(restored))
     if restored.findings:
         raise typer.Exit(FOUND)

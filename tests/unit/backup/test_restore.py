@@ -39,10 +39,21 @@ async def test_a_zoo_that_is_lost_altogether_comes_back(saved: Saved, tmp_path: 
     await asyncio.to_thread(reads_back, saved, tmp_path / "new", store)
 
 
-async def test_a_lost_bucket_is_filled_again_and_the_rows_need_not_be_replaced(saved: Saved) -> None:
+async def test_a_lost_bucket_is_filled_again_beside_rows_that_stay_and_what_came_later_is_named(saved: Saved) -> None:
+    with client_of(saved.zoo, saved.store) as client:
+        later = saved.push(client, "team/m", weights=b"later")
+        digest = client.version(later).manifest_digest
     store = MemoryBlobStore()
-    assert (await restored(saved.backup, saved.zoo, store, only=("artifact",), force=("artifact",))).findings == ()
+    result = await restored(saved.backup, saved.zoo, store, only=("bucket",))
+    assert result.replaced == {}
+    assert any(digest in finding.resource for finding in result.findings)
+    assert result.sweeping.reason
     await asyncio.to_thread(reads_back, saved, saved.zoo, store)
+    with client_of(saved.zoo, store) as client:
+        saved.files[saved.push(client, "team/m", weights=b"later")] = {"weights": b"later"}
+        saved.reads_back(client)
+        assert client.upkeep.check(full=True).findings == ()
+        assert "restored" not in client.upkeep.sweeping().reason
 
 
 @pytest.mark.parametrize("service", ["catalog", "artifact"])
