@@ -14,6 +14,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from modelzoo.command.failure import FOUND, report
+from modelzoo.command.session import begin
 from modelzoo.command.terminal import note
 from modelzoo.errors import FailedPrecondition, ZooError
 from zoo_backup.answers import show_made, show_restored, show_verified
@@ -30,6 +31,7 @@ NAMES = [source.name for source in SOURCES]
 
 
 def main() -> int:
+    begin()
     given = parsed(sys.argv[1:])
     path: Path = given.folder
     try:

@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from modelzoo.errors import DataLoss, FailedPrecondition, ZooError
-from support.backups import backed_up, client_of, database_urls, opened_targets, restored
+from support.backups import backed_up, client_of, opened_targets, restored
 from support.upkeep import age, swept
 from unit.backup.conftest import Saved
 from zoo_artifact.keys import blob_of
 from zoo_artifact.storage import Storage
 from zoo_artifact.upkeep import Upkeep
+from zoo_backup.folder import Folder
+from zoo_backup.record import RECORDS, record_bytes
 from zoo_backup.source import ARTIFACT
 from zoo_store.blobs_memory import MemoryBlobStore
 
@@ -112,9 +114,6 @@ async def test_nothing_is_written_from_a_damaged_backup(saved: Saved, tmp_path: 
 
 
 async def test_rows_of_an_unknown_release_are_refused_before_anything_is_written(saved: Saved, tmp_path: Path) -> None:
-    from zoo_backup.folder import Folder  # the record of a release to come
-    from zoo_backup.record import RECORDS, record_bytes
-
     record = RECORDS.dump_python(Folder(saved.backup).record(), mode="json")
     record["rows"][0]["revision"] = "9999"
     (saved.backup / "backup.json").write_bytes(record_bytes(RECORDS.validate_python(record)))
@@ -125,7 +124,6 @@ async def test_rows_of_an_unknown_release_are_refused_before_anything_is_written
 
 
 async def test_nothing_is_swept_until_a_full_check_agreed_and_holders_pinned_again(saved: Saved) -> None:
-    """A bucket that lost a blob after the backup was restored: the check finds it, and sweeping stays off."""
     store = MemoryBlobStore()
     await restored(saved.backup, saved.zoo.parent / "new", store)
     async with opened_targets(saved.zoo.parent / "new") as targets:
@@ -172,4 +170,3 @@ async def test_a_broken_restore_goes_on_by_itself_another_backup_does_not(saved:
     await asyncio.to_thread(reads_back, saved, zoo, store)
     with pytest.raises(FailedPrecondition):
         await restored(saved.backup, zoo, store)
-    assert database_urls(zoo)
