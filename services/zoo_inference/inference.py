@@ -166,7 +166,10 @@ class Inference:
             if isinstance(loaded, GenerativeModel) or not isinstance(loaded.model, kind):
                 raise task_mismatch(call.version.reference, loaded.task, kind.task)
             model = loaded.model
-            items = await self._preparation.do(prepare, model)
+            if loaded.texts is not None:
+                items = await loaded.texts.do(lambda: prepare(model))
+            else:
+                items = await self._preparation.do(prepare, model)
             results = await loaded.batcher.submit(items, call.start)
         return _Ran(model, items, results)
 

@@ -29,6 +29,7 @@ from zoo_inference.placement import Placement
 from zoo_inference.prompt import PromptMaker
 from zoo_inference.task import unsupported
 from zoo_inference.template import ChatTemplate
+from zoo_inference.text_thread import TextThread
 
 __all__ = ["Loader", "PulledSource", "Source"]
 
@@ -60,6 +61,7 @@ _BATCHES = {
     Task.DETECT_OBJECTS: BatchLimits(items=8, cost=2 * 3 * 1024 * 1024),
     Task.TRANSCRIBE: BatchLimits(items=8, cost=8),
 }
+_OF_TEXTS = frozenset({Task.EMBED, Task.CLASSIFY_TEXT})
 
 
 class Loader:
@@ -87,7 +89,8 @@ class Loader:
             if task is Task.GENERATE:
                 return await self._generative(files, stack)
             model = await asyncio.to_thread(make_task_model, task, files)
-            return BatchedModel(model, Batcher(model.compute, model.cost, _BATCHES[task]), stack.pop_all())
+            texts = _text_thread(stack) if task in _OF_TEXTS else None
+            return BatchedModel(model, Batcher(model.compute, model.cost, _BATCHES[task]), texts, stack.pop_all())
 
     async def _generative(self, files: ModelFiles, stack: AsyncExitStack) -> GenerativeModel:
         tokenizing = Tokenizing(files.processor)
@@ -97,7 +100,7 @@ class Loader:
         limits = Limits(self._batch_requests, self._batch_memory_bytes // token_bytes)
         ends = _end_tokens(files.model, tokenizing)
         context = context_of(files.model.config, tokenizing)
-        prompts = PromptMaker(tokenizing, template, min(context, limits.tokens))
+        prompts = PromptMaker(tokenizing, template, min(context, limits.tokens), _text_thread(stack))
         engine = GenerationEngine(runner, tokenizing, ends, limits)
         return GenerativeModel(files.size_bytes, engine, prompts, stack.pop_all())
 
@@ -108,6 +111,12 @@ class Loader:
         stack.push_async_callback(template.close)
         await template.start()
         return template
+
+
+def _text_thread(stack: AsyncExitStack) -> TextThread:
+    thread = TextThread()
+    stack.callback(thread.close)
+    return thread
 
 
 def _check_runner(runner: Runner) -> int:

@@ -9,6 +9,8 @@ os.environ["HF_HUB_OFFLINE"] = "1"
 # Before torch is: threads that wait must sleep. Spinning, they take the cores from those they wait for as soon as
 # anything else runs on the machine (docs/adr/0005-a-decode-loop-of-our-own.md).
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Tokenizers otherwise share a few threads in the process, and one that never ends holds up all models' texts.
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
 import torch
 from transformers.utils import logging as transformers_logging

@@ -9,6 +9,7 @@ from modelzoo.tasks.task import Task
 from zoo_inference.batching import Batcher
 from zoo_inference.engine import Engine
 from zoo_inference.prompt import PromptMaker
+from zoo_inference.text_thread import TextThread
 
 __all__ = ["BatchedModel", "GenerativeModel", "LoadedModel"]
 
@@ -34,11 +35,12 @@ class GenerativeModel:
 @dataclass(frozen=True, slots=True)
 class BatchedModel:
     """Answers inputs at once, many in a batch. The batcher's items and results are those of the task model, which
-    knows their types. `held` as above.
+    knows their types. `texts` is there where its inputs are texts. `held` as above.
     """
 
     model: AtOnce
     batcher: Batcher[Any, Any]
+    texts: TextThread | None
     held: AsyncExitStack
 
     @property

@@ -1,13 +1,14 @@
 """From a request to tokens: chat template, tokenizer, and the limits of the model's context."""
 
-import asyncio
 from dataclasses import dataclass
+from functools import partial
 
 from modelzoo.errors import InvalidArgument
 from modelzoo.tasks.tokenizing import Tokenizing
 from zoo_inference.engine import GenerationTask
 from zoo_inference.requests import Chat, GenerationRequest, Message, Prompt, Text
 from zoo_inference.template import ChatTemplate
+from zoo_inference.text_thread import TextThread
 
 __all__ = ["PromptMaker"]
 
@@ -21,9 +22,12 @@ class PromptMaker:
     tokenizing: Tokenizing
     template: ChatTemplate | None
     context: int
+    thread: TextThread
 
     async def make(self, request: GenerationRequest, arrived: float) -> GenerationTask:
-        """The task that the engine takes. Raises CHAT_TEMPLATE_INVALID, CONTEXT_EXCEEDED, INPUT_EMPTY."""
+        """The task that the engine takes. Raises CHAT_TEMPLATE_INVALID, CONTEXT_EXCEEDED, INPUT_EMPTY,
+        TEXT_INVALID, TOKENIZER_STUCK.
+        """
         tokens = await self._tokens(request.input)
         if not tokens:
             raise InvalidArgument("INPUT_EMPTY", "the model's tokenizer makes nothing of this input", field="input")
@@ -40,14 +44,17 @@ class PromptMaker:
         if messages is not None and self.template is not None:
             text = await self.template.render(messages)
             # The template has written the special tokens already.
-            return await asyncio.to_thread(self.tokenizing.encode, text, add_special_tokens=False)
+            return await self._encode(text, add_special_tokens=False)
         if isinstance(given, Chat):
             raise InvalidArgument(
                 "CHAT_TEMPLATE_INVALID",
                 "this model has no chat template, so it cannot continue a chat: send `text` instead",
                 field="input.chat",
             )
-        return await asyncio.to_thread(self.tokenizing.encode, given.text, add_special_tokens=True)
+        return await self._encode(given.text, add_special_tokens=True)
+
+    async def _encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
+        return await self.thread.do(partial(self.tokenizing.encode, text, add_special_tokens=add_special_tokens))
 
     def _max_tokens(self, input_tokens: int, asked: int | None) -> int:
         left = self.context - input_tokens

@@ -4,6 +4,8 @@ import threading
 from collections.abc import Sequence
 from typing import Any, cast
 
+from modelzoo.errors import InvalidArgument
+
 __all__ = ["Tokenizing"]
 
 
@@ -42,9 +44,18 @@ class Tokenizing:
         return self._tokenizer.pad_token_id or 0
 
     def encode(self, text: str, *, add_special_tokens: bool) -> list[int]:
-        """Tokens of the whole text, never shortened."""
+        """Tokens of the whole text, never shortened. Raises TEXT_INVALID where the tokenizer gives up on it."""
+        how = {"add_special_tokens": add_special_tokens, "truncation": False, "verbose": False}
         with self._encoding:
-            return self._tokenizer.encode(text, add_special_tokens=add_special_tokens, truncation=False, verbose=False)
+            try:
+                return self._tokenizer.encode(text, **how)
+            except BaseException as error:
+                # What its Rust code raises: over a pattern that takes too many steps, for one. It is no Exception.
+                if type(error).__name__ != "PanicException":
+                    raise
+                raise InvalidArgument(
+                    "TEXT_INVALID", f"the model's tokenizer gives up on this text: {error}"
+                ) from error
 
     def decode(self, tokens: Sequence[int], /) -> str:
         """Text of tokens, special ones left out."""
