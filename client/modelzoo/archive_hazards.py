@@ -7,6 +7,7 @@ import io
 import posixpath
 import re
 import stat
+import struct
 import tarfile
 import zipfile
 from collections.abc import Iterator
@@ -23,9 +24,10 @@ BOMB_BYTES = 256 * 1024 * 1024
 TRIED_BYTES = 32 * 1024 * 1024
 LINK_BYTES_MAX = 4096
 ENTRIES_MAX = 100_000
+UNICODE_NAME, UNICODE_NAME_AT = 0x7075, 5
 OPENED_MAX = 256  # each is a read somewhere else in the file
 
-_CLOSED = {b"7z\xbc\xaf\x27\x1c": "a 7z archive", b"Rar!\x1a\x07": "a rar archive"}
+_CLOSED = {b"7z\xbc\xaf\x27\x1c": "a 7z archive", b"Rar!\x1a\x07": "a rar archive", b"\x04\x22\x4d\x18": "LZ4"}
 _DRIVE = re.compile(r"[A-Za-z]:")
 
 
@@ -58,6 +60,8 @@ def _of_zip(file: BinaryIO) -> Iterator[str]:
     for member in members[:ENTRIES_MAX]:
         if "\x00" in member.orig_filename or leaves(member.filename):
             yield f"a zip whose member {_shown(member.orig_filename)} leaves its directory"
+        if leaves(_unicode_name(member.extra)):
+            yield f"a zip whose member {_shown(member.filename)} has another name, which leaves its directory"
         if member.filename in names:
             yield f"a zip with two members {_shown(member.filename)}"
         names.add(member.filename)
@@ -69,6 +73,16 @@ def _of_zip(file: BinaryIO) -> Iterator[str]:
     with zipfile.ZipFile(file) as archive:
         for member in members[:OPENED_MAX]:
             yield from _of_member(archive, member)
+
+
+def _unicode_name(extra: bytes) -> str:
+    """The name in Info-ZIP's field for names in Unicode, which some programs prefer; '' if there is none."""
+    while len(extra) >= 4:
+        kind, length = struct.unpack_from("<HH", extra)
+        if kind == UNICODE_NAME:
+            return extra[4 + UNICODE_NAME_AT : 4 + length].decode("utf-8", "replace")
+        extra = extra[4 + length :]
+    return ""
 
 
 def _of_member(archive: zipfile.ZipFile, member: zipfile.ZipInfo) -> Iterator[str]:
@@ -110,6 +124,8 @@ def _of_compressed(file: BinaryIO, kind: Kind) -> str | None:
     for piece in unfold(file, kind, TRIED_BYTES):
         unfolded += len(piece)
     used = file.tell()
+    if not unfolded and kind in (Kind.XZ, Kind.LZMA):
+        return f"{kind.value} that is broken or wants too much memory, so that it cannot be looked into"
     if unfolded >= TRIED_BYTES and unfolded > RATIO_MAX * used:
         return f"a bomb: its first {used} bytes unfold to {unfolded}"
     return None

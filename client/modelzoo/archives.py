@@ -1,4 +1,4 @@
-"""Looks into zip, tar, gzip, bzip2, xz and zlib without unpacking them. Nothing is written, and every look is bounded.
+"""Looks into zip, tar, gzip, bzip2, xz, lzma and zlib without unpacking them. Nothing is written, every look is bounded.
 
 Zip members are read by what their own bytes say: a flag, a checksum or a name that contradicts the directory stops
 Python's `zipfile`, and not the programs that load such files.
@@ -12,10 +12,12 @@ import struct
 import tarfile
 import zipfile
 import zlib
-from collections.abc import Iterator
+from bisect import bisect
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from enum import Enum
+from itertools import islice
 from typing import BinaryIO, Protocol
 
 __all__ = [
@@ -34,6 +36,9 @@ __all__ = [
 PREFIX_BYTES = 256 * 1024  # of what lies inside an archive
 UNFOLDED_BYTES = 8 * 1024 * 1024  # of a compressed file
 MEMBERS_MAX = 1024
+NAMES_MAX = 100_000
+# What decompressing may take; xz with its strongest setting needs 65 MiB.
+LZMA_MEMORY_BYTES = 128 * 1024 * 1024
 INPUT_BYTES = 16 * 1024
 LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 NAME_BYTES_MAX = 4096
@@ -56,6 +61,7 @@ class Kind(Enum):
     GZIP = "gzip"
     BZIP2 = "bzip2"
     XZ = "xz"
+    LZMA = "lzma"
     ZLIB = "zlib"
 
 
@@ -89,6 +95,8 @@ def kind_of(file: BinaryIO, head: bytes) -> Kind | None:
         return Kind.BZIP2
     if head.startswith(b"\xfd7zXZ\x00"):
         return Kind.XZ
+    if _is_lzma(head):
+        return Kind.LZMA
     if head[:1] == b"\x78" and len(head) > 1 and int.from_bytes(head[:2], "big") % 31 == 0:
         return Kind.ZLIB
     return Kind.TAR if _is_tar(head) else None
@@ -135,8 +143,9 @@ def unfold(file: BinaryIO, kind: Kind, limit_bytes: int) -> Iterator[bytes]:
 def _decompressor(kind: Kind) -> _Decompressor:
     if kind is Kind.BZIP2:
         return bz2.BZ2Decompressor()
-    if kind is Kind.XZ:
-        return lzma.LZMADecompressor()
+    if kind in (Kind.XZ, Kind.LZMA):
+        form = lzma.FORMAT_XZ if kind is Kind.XZ else lzma.FORMAT_ALONE
+        return lzma.LZMADecompressor(form, memlimit=LZMA_MEMORY_BYTES)
     return zlib.decompressobj(31 if kind is Kind.GZIP else 15)
 
 
@@ -150,23 +159,33 @@ def _zip_members(file: BinaryIO) -> Iterator[Member]:
     size = file.seek(0, io.SEEK_END)
     try:
         with zipfile.ZipFile(file) as archive:
-            members = archive.infolist()[:MEMBERS_MAX]
+            members = archive.infolist()
     except BROKEN:
         # Without a directory: what its headers say from the beginning on.
         yield from _headed_members(file, size)
         return
     # Names first: they can be seen even where the members' bytes are damaged or encrypted.
-    yield from (Member(member.filename, b"", False) for member in members)
-    for member in members:
+    yield from (Member(member.filename, b"", False) for member in members[:NAMES_MAX])
+    for member in members[:MEMBERS_MAX]:
         with suppress(*BROKEN):
             yield _raw_member(file, member.header_offset, max(member.file_size, member.compress_size))
+    # And those that the directory hides from us, not from who reads headers only.
+    yield from _headed_members(file, size, sorted((member.header_offset, _end(member)) for member in members))
 
 
-def _headed_members(file: BinaryIO, size: int) -> Iterator[Member]:
+def _end(member: zipfile.ZipInfo) -> int:
+    return member.header_offset + LOCAL_HEADER.size + len(member.orig_filename) + member.compress_size
+
+
+def _headed_members(file: BinaryIO, size: int, listed: Sequence[tuple[int, int]] = ()) -> Iterator[Member]:
+    """By the headers alone, those that do not lie in what is listed (begin and end, in order)."""
     file.seek(0)
-    for found in list(_LOCAL.finditer(file.read(UNFOLDED_BYTES)))[:MEMBERS_MAX]:
+    begins = [begin for begin, _ in listed]
+    found = (match.start() for match in _LOCAL.finditer(file.read(UNFOLDED_BYTES)))
+    hidden = (at for at in found if not (number := bisect(begins, at)) or listed[number - 1][1] <= at)
+    for at in list(islice(hidden, MEMBERS_MAX)):
         with suppress(*BROKEN):
-            yield _raw_member(file, found.start(), size)
+            yield _raw_member(file, at, size)
 
 
 def _raw_member(file: BinaryIO, offset: int, size: int) -> Member:
@@ -183,6 +202,8 @@ def _raw_member(file: BinaryIO, offset: int, size: int) -> Member:
         data = _inflated(data)
     elif method == zipfile.ZIP_BZIP2:
         data = bz2.BZ2Decompressor().decompress(data, PREFIX_BYTES)
+    elif method == zipfile.ZIP_LZMA:
+        data = _without_lzma(data)
     return Member(name, data, len(data) < PREFIX_BYTES)
 
 
@@ -195,6 +216,31 @@ def _inflated(data: bytes) -> bytes:
             if inflater.eof or len(made) >= PREFIX_BYTES:
                 break
     return made[:PREFIX_BYTES]
+
+
+def _without_lzma(data: bytes) -> bytes:
+    """Zip's own form (APPNOTE 5.8.8): a version, the length of the properties, those, and a stream without a header."""
+    length = int.from_bytes(data[2:4], "little")
+    flags, dictionary = struct.unpack_from("<BI", data, 4)
+    # No more is asked for than what the first bytes can refer to.
+    settings = {
+        "dict_size": min(dictionary, 4 * PREFIX_BYTES),
+        "lc": flags % 9,
+        "lp": flags // 9 % 5,
+        "pb": flags // 45,
+    }
+    filters: list[dict[str, int]] = [{"id": lzma.FILTER_LZMA1, **settings}]
+    stream = lzma.LZMADecompressor(lzma.FORMAT_RAW, filters=filters)
+    return stream.decompress(data[4 + length :], PREFIX_BYTES)
+
+
+def _is_lzma(head: bytes) -> bool:
+    # There is no magic: the usual properties, a dictionary of 2^n or 2^n + 2^(n-1), an open or a sensible size.
+    if len(head) < 14 or head[0] != 0x5D:
+        return False
+    dictionary, unfolded = struct.unpack_from("<IQ", head, 1)
+    power = 1 << max(dictionary.bit_length() - 1, 0)
+    return dictionary >= 4096 and dictionary in (power, power + power // 2) and not 1 << 40 < unfolded < (1 << 64) - 1
 
 
 def _is_tar(head: bytes) -> bool:

@@ -2,7 +2,7 @@
 imported or written here.
 
 Looked into: pickles of every protocol, the files that hold one (torch's zip, tar and bare forms, `.pt2`, joblib, numpy
-arrays of objects), layers with code in Keras files, and zip, tar, gzip, bzip2, xz and zlib around them, DEPTH deep. An
+arrays of objects), code in Keras files, and zip, tar, gzip, bzip2, xz, lzma and zlib around them, DEPTH deep. An
 archive that is not safe to unpack is told, too. Keras and HDF5 files without code stay opaque.
 
 Every look is bounded, so a pickle can be hidden from it. That harms nobody: no worker loads anything but the formats on
@@ -40,6 +40,9 @@ _NUMPY_OBJECTS = re.compile(rb"\x93NUMPY.{1,8}\{[^}]*'descr': (?:'\|O|\[.*'\|O)"
 _PT2_MEMBERS = ("archive_format", "serialized_exported_program.json")
 # Keras keeps a function as marshalled byte code under these names, in the configuration of a model.
 _KERAS_CODE = re.compile(rb'"class_name"\s*:\s*"(?:Lambda|__lambda__)"')
+# And imports what it is told to, and calls it (CVE-2025-1550).
+_KERAS_MODULE = re.compile(rb'"module"\s*:\s*"(?!keras|tf_keras|tensorflow|builtins"|")')
+_JSON_ESCAPE = re.compile(rb"\\u00([2-7][0-9A-Fa-f])")
 _KERAS_CONFIG = "config.json"
 _HDF5 = b"\x89HDF\r\n\x1a\n"
 
@@ -101,8 +104,8 @@ def _look(file: BinaryIO, depth: int, budget: _Budget, *, is_whole: bool) -> Ite
     if pickle := _pickle(file, head):
         yield Danger(PICKLE, pickle)
         return
-    if head.startswith(_HDF5) and _KERAS_CODE.search(_prefix(file, UNFOLDED_BYTES)):
-        yield Danger(CODE, "a Keras file with a Lambda layer")
+    if head.startswith(_HDF5) and (code := _keras_code(_ends(file, UNFOLDED_BYTES))):
+        yield Danger(CODE, f"a Keras file {code}")
     if closed := closed_archive(head):
         yield Danger(ARCHIVE, f"{closed}, which cannot be looked into")
     kind = kind_of(file, head)
@@ -123,8 +126,8 @@ def _look(file: BinaryIO, depth: int, budget: _Budget, *, is_whole: bool) -> Ite
             yield Danger(PICKLE, f"an archive with the pickle {member.name[:120]!a}")
         if member.name.rpartition("/")[2] in _PT2_MEMBERS:
             yield Danger(PICKLE, "a .pt2 archive, which falls back to pickles")
-        if member.name == _KERAS_CONFIG and _KERAS_CODE.search(member.content):
-            yield Danger(CODE, "a Keras archive with a Lambda layer")
+        if member.name == _KERAS_CONFIG and (code := _keras_code(member.content)):
+            yield Danger(CODE, f"a Keras archive {code}")
         budget.left_bytes -= len(member.content)
         if budget.left_bytes < 0:
             return
@@ -135,7 +138,7 @@ def _look(file: BinaryIO, depth: int, budget: _Budget, *, is_whole: bool) -> Ite
 def _pickle(file: BinaryIO, head: bytes) -> str | None:
     if is_pickle(file):
         return "a pickle"
-    if _NUMPY_OBJECTS.match(head):
+    if _NUMPY_OBJECTS.match(head) or _has_pickled_data(file, head):
         return "a numpy array of pickled objects"
     if head.startswith(b"\x00"):
         # Padding, which those that look for magic bytes trip over and those that know the offset do not.
@@ -143,6 +146,32 @@ def _pickle(file: BinaryIO, head: bytes) -> str | None:
         if rest.startswith(b"\x80") and is_pickle(io.BytesIO(rest)):
             return "a pickle behind empty bytes"
     return None
+
+
+def _has_pickled_data(file: BinaryIO, head: bytes) -> bool:
+    """Of a numpy array, whose header may be written in many ways: whether a pickle is behind it."""
+    if not head.startswith(b"\x93NUMPY"):
+        return False
+    length_bytes = 2 if head[6:7] == b"\x01" else 4
+    at = 8 + length_bytes + int.from_bytes(head[8 : 8 + length_bytes], "little")
+    file.seek(at)
+    return is_pickle(io.BytesIO(file.read(PREFIX_BYTES)))
+
+
+def _keras_code(config: bytes) -> str | None:
+    """How the configuration of a Keras model makes loading it run code, or None."""
+    config = _JSON_ESCAPE.sub(lambda escape: bytes([int(escape[1], 16)]), config)
+    if _KERAS_CODE.search(config):
+        return "with a Lambda layer"
+    return "that names a module to import" if _KERAS_MODULE.search(config) else None
+
+
+def _ends(file: BinaryIO, length_bytes: int) -> bytes:
+    """The first and the last bytes."""
+    size = file.seek(0, io.SEEK_END)
+    start = _prefix(file, length_bytes)
+    file.seek(max(len(start), size - length_bytes))
+    return start + file.read(length_bytes)
 
 
 def _prefix(file: BinaryIO, length_bytes: int) -> bytes:

@@ -21,7 +21,7 @@ from modelzoo.archives import Kind, unfold
 from modelzoo.errors import InvalidArgument
 from modelzoo.gguf_header import BLOCKS, check_gguf
 from modelzoo.sniff import danger_in, find_dangers
-from support.malicious import CORPUS, MARK, Malicious, gguf, keras, tar_link, tar_of, zip_link, zip_of
+from support.malicious import CORPUS, MARK, Malicious, gguf, keras, npy_of_objects, tar_link, tar_of, zip_link, zip_of
 
 
 def refused(path: str, content: bytes) -> str | None:
@@ -46,6 +46,7 @@ def test_nothing_of_the_corpus_was_loaded():
 
 HARMLESS: dict[str, Callable[[], bytes]] = {
     "a.keras": lambda: zip_of(("config.json", keras("Dense")), ("model.weights.h5", b"\x89HDF\r\n\x1a\n")),
+    "modules.keras": lambda: zip_of(("config.json", b'{"class_name": "Dense", "module": "keras.layers"}')),
     "a.h5": lambda: b"\x89HDF\r\n\x1a\n" + keras("Dense"),
     "a.zip": lambda: zip_of(("a/b.txt", b"text"), ("a/c.txt", bytes(100_000)), method=zipfile.ZIP_DEFLATED),
     "link.zip": lambda: zip_link("a/link", "../b"),
@@ -54,6 +55,12 @@ HARMLESS: dict[str, Callable[[], bytes]] = {
     "a.gguf": gguf,
     "empty.gguf": lambda: b"GGUF" + bytes([3, 0, 0, 0]) + bytes(16),
     "text-like-zip.txt": lambda: b"PKG is a package. x^2 is a square.",
+    "floats.npy": lambda: npy_of_objects(b"{'descr': '<f4', 'shape': (9,)}")[:128] + bytes(36),
+    "long-line.txt": lambda: b"V" + b"a" * 200_000 + b"\nand so on",
+    "many.zip": lambda: zip_of(*((f"{number}.txt", b"text") for number in range(1100))),
+    "rows.jsonl.xz": lambda: lzma.compress(b'{"text": "a"}\n' * 1000),
+    "rows.jsonl.lzma": lambda: lzma.compress(b'{"text": "a"}\n' * 1000, lzma.FORMAT_ALONE),
+    "scheme.txt": lambda: b"(import\nfoo\nbar)",
     "zeros.bin": lambda: bytes(100_000),
     "zeros-and-more.bin": lambda: bytes(64) + b"\x80\x04 is the euro sign",
 }  # fmt: skip
