@@ -1,4 +1,4 @@
-"""Looks into zip, tar, gzip, bzip2, xz, lzma and zlib without unpacking them. Nothing is written, every look is bounded.
+"""Looks into zip, tar, gzip, bzip2, xz, lzma and zlib without unpacking them. Nothing is written, each look is bounded.
 
 Zip members are read by what their own bytes say: a flag, a checksum or a name that contradicts the directory stops
 Python's `zipfile`, and not the programs that load such files.

@@ -1,6 +1,7 @@
 """Copies a pulled version into a directory of the user's.
 
-Copies, not links: what a user writes into a directory must not reach the cache.
+Copies, not links: what a user writes into a directory must not reach the cache. Nothing is written through links that
+lie in the directory, or that somebody puts there meanwhile.
 """
 
 import errno
@@ -8,13 +9,16 @@ import hashlib
 import os
 import shutil
 import uuid
-from collections.abc import Iterable
+from collections.abc import Generator, Iterable
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from modelzoo.errors import InvalidArgument, ResourceExhausted
 from modelzoo.manifest import File, Manifest
 
 __all__ = ["export"]
+
+COPY_BYTES = 4 * 1024 * 1024
 
 
 def export(manifest: Manifest, snapshot: Path, directory: Path, *, force: bool = False) -> None:
@@ -39,10 +43,11 @@ def export(manifest: Manifest, snapshot: Path, directory: Path, *, force: bool =
 def _export_whole(manifest: Manifest, snapshot: Path, directory: Path) -> None:
     directory.parent.mkdir(parents=True, exist_ok=True)
     building = directory.parent / f".{directory.name}.{uuid.uuid4().hex}.part"
+    building.mkdir()
     try:
-        for file in manifest.files:
-            _copy(snapshot / file.path, building / file.path)
-        building.mkdir(exist_ok=True)
+        with _opened(building) as root:
+            for file in manifest.files:
+                _place(snapshot / file.path, file.path, root)
         building.rename(directory)  # over an empty directory, too
     finally:
         shutil.rmtree(building, ignore_errors=True)
@@ -54,17 +59,9 @@ def _export_into(manifest: Manifest, snapshot: Path, directory: Path, force: boo
     wanted = [file for file in manifest.files if not _is_there(directory / file.path, file)]
     if not force:
         _refuse_foreign(directory, wanted)
-    root = directory.resolve()
-    for file in wanted:
-        target = directory / file.path
-        if not target.parent.resolve().is_relative_to(root):
-            raise _refused(target.parent, "is a link that leaves the directory; remove it")
-        building = target.with_name(f".{uuid.uuid4().hex}.part")
-        try:
-            _copy(snapshot / file.path, building)
-            building.replace(target)
-        finally:
-            building.unlink(missing_ok=True)
+    with _opened(directory) as root:
+        for file in wanted:
+            _place(snapshot / file.path, file.path, root)
 
 
 def _refuse_foreign(directory: Path, wanted: Iterable[File]) -> None:
@@ -83,9 +80,46 @@ def _is_there(path: Path, file: File) -> bool:
         return hashlib.file_digest(content, "sha256").hexdigest() == file.sha256
 
 
-def _copy(source: Path, target: Path) -> None:
-    target.parent.mkdir(parents=True, exist_ok=True)
-    shutil.copyfile(source, target)
+@contextmanager
+def _opened(directory: Path) -> Generator[int]:
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _place(source: Path, path: str, root: int) -> None:
+    """Copy the file to `path` below the open directory, by way of real directories alone; it appears complete."""
+    *folders, name = path.split("/")
+    with ExitStack() as stack:
+        parent = root
+        for number, folder in enumerate(folders):
+            parent = _enter(folder, parent, "/".join(folders[: number + 1]))
+            stack.callback(os.close, parent)
+        building = f".{uuid.uuid4().hex}.part"
+        try:
+            flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW
+            with (
+                os.fdopen(os.open(building, flags, 0o666, dir_fd=parent), "wb") as target,
+                source.open("rb") as content,
+            ):
+                shutil.copyfileobj(content, target, COPY_BYTES)
+            os.replace(building, name, src_dir_fd=parent, dst_dir_fd=parent)
+        finally:
+            with suppress(FileNotFoundError):
+                os.unlink(building, dir_fd=parent)
+
+
+def _enter(folder: str, parent: int, path: str) -> int:
+    with suppress(FileExistsError):
+        os.mkdir(folder, dir_fd=parent)
+    try:
+        return os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW, dir_fd=parent)
+    except OSError as error:
+        if error.errno not in (errno.ELOOP, errno.ENOTDIR):
+            raise
+        raise _refused(Path(path), "is a link or a file where a directory is wanted; remove it") from error
 
 
 def _refused(path: Path, why: str) -> InvalidArgument:

@@ -77,6 +77,7 @@ class StoreConnection:
         response = self._answer("GET", url, headers, None)
         left = size - offset
         if response.status != (206 if offset else 200) or response.length != left:
+            response.close()
             self.close()
             raise _failed(response.status)
         buffer = memoryview(bytearray(min(CHUNK_BYTES, left)))

@@ -22,6 +22,7 @@ __all__ = ["Digest", "Remote", "fetch", "open_url", "size_of"]
 
 TIMEOUT_S = 60.0
 READ_BYTES = 1024 * 1024
+FILE_BYTES_MAX = 1 << 40  # where nobody has published a size
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,11 +46,13 @@ class Digest:
 
 @dataclass(frozen=True, slots=True)
 class Remote:
-    """A file of a given digest at a URL. The token goes to the URL's own host, not where that redirects to."""
+    """A file of a given digest at a URL, of so many bytes at most. The token goes to the URL's own host, not where that
+    redirects to."""
 
     url: str
     digest: Digest
     token: str | None = None
+    at_most: int = FILE_BYTES_MAX
 
 
 def fetch(remote: Remote, target: Path, progress: Progress) -> None:
@@ -66,7 +69,11 @@ def fetch(remote: Remote, target: Path, progress: Progress) -> None:
             return
         part = target.with_name(f".{target.name}.part")
         was_resumed = part.exists()
-        _complete(remote, part, progress)
+        try:
+            _complete(remote, part, progress)
+        except DataLoss:
+            _forget(part, progress)
+            raise
         if was_resumed and not remote.digest.fits(part):
             # The file may have changed at its address since the first half came.
             _forget(part, progress)
@@ -137,6 +144,11 @@ def _append(remote: Remote, file: BinaryIO, progress: Progress) -> None:
             file.truncate(0)
             progress.advance(-offset)
         while piece := response.read(READ_BYTES):
+            if file.tell() + len(piece) > remote.at_most:
+                message = (
+                    f"{remote.url} gives more than the {remote.at_most} bytes that were published; nothing was kept."
+                )
+                raise DataLoss("DOWNLOAD_CORRUPT", message, metadata={"url": remote.url})
             file.write(piece)
             progress.advance(len(piece))
         # http.client tells a break from an end only by what is left of Content-Length.

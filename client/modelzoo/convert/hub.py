@@ -63,7 +63,7 @@ def fetch_model(hub: Hub, model: str, revision: str, cache: Path, progress: Prog
 
     def remote(name: str) -> Remote:
         url = f"{hub.url.rstrip('/')}/{listing.model}/resolve/{listing.commit}/{quote(name)}"
-        return Remote(url, listing.files[name].digest, hub.token)
+        return Remote(url, listing.files[name].digest, hub.token, listing.files[name].size)
 
     def read_json(name: str) -> Any:
         fetch(remote(name), folder / name, Silence())

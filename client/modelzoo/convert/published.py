@@ -10,6 +10,7 @@ from modelzoo.progress import Progress
 __all__ = ["TORCHVISION_FILES", "TORCHVISION_URL", "fetch_torchvision"]
 
 TORCHVISION_URL = "https://download.pytorch.org/models"
+FILE_BYTES_MAX = 4 << 30  # its largest has half of that
 # Those called IMAGENET1K_V1 in torchvision/models/alexnet.py and resnet.py.
 TORCHVISION_FILES = {
     "alexnet": "alexnet-owt-7be5be79.pth",
@@ -41,7 +42,7 @@ def fetch_torchvision(
             "download them, and name the file after the architecture.",
         )
     digits = name.removesuffix(".pth").rpartition("-")[2]
-    remote = Remote(f"{base_url.rstrip('/')}/{name}", Digest("sha256", digits))
+    remote = Remote(f"{base_url.rstrip('/')}/{name}", Digest("sha256", digits), at_most=FILE_BYTES_MAX)
     target = folder / name
     progress.start(target.stat().st_size if target.exists() else size_of(remote.url))
     fetch(remote, target, progress)
