@@ -34,6 +34,11 @@ CALLS = {
     "os.path.join": {"client/modelzoo/command/run/inputs.py"},
     "posixpath.join": set[str](),
 }
+# Uploads in parts: an id that is aborted after its last call has come through takes the object with it in some stores.
+PARTS = ("multipart", "upload_part", "upload_file")
+# Services whose requests name files: they have no files but their own, which their main composes.
+FILELESS = ("services/zoo_artifact/", "services/zoo_catalog/")
+OPENING = {"open", "io.open", "os.open", "os.listdir", "os.scandir", "Path", "pathlib.Path", "shutil.copyfile"}
 # Arguments that may not be true.
 SWITCHES = {"allow_pickle", "trust_remote_code", "shell"}
 
@@ -53,6 +58,10 @@ def faults(name: str, tree: ast.Module) -> Iterator[str]:
                     yield f"{name}:{node.lineno} imports {module}"
         elif isinstance(node, ast.Call):
             called = dotted(node.func)
+            if any(part in called for part in PARTS):
+                yield f"{name}:{node.lineno} uploads in parts"
+            if name.startswith(FILELESS) and not name.endswith("/main.py") and called in OPENING:
+                yield f"{name}:{node.lineno} opens a file"
             if name not in CALLS.get(called, {name}):
                 yield f"{name}:{node.lineno} calls {called}"
             for keyword in node.keywords:
@@ -79,6 +88,12 @@ def test_torch_loads_with_weights_only_wherever_it_loads() -> None:
         assert given.value is True
 
 
+@pytest.mark.parametrize("text", ["open(request.path)", "Path(root) / request.path", "os.scandir(folder)"])
+def test_a_service_whose_requests_name_files_opens_none(text: str) -> None:
+    assert list(faults("services/zoo_artifact/new.py", ast.parse(text)))
+    assert list(faults("client/modelzoo/new.py", ast.parse(text))) == []
+
+
 @pytest.mark.parametrize(
     "text",
     [
@@ -87,6 +102,7 @@ def test_torch_loads_with_weights_only_wherever_it_loads() -> None:
         "torch.load(path)",
         "import os\nos.path.join(a, b)",
         "eval(text)",
+        "client.create_multipart_upload(Bucket=bucket)",
         "numpy.load(file, allow_pickle=True)",
         "AutoModel.from_pretrained(path, trust_remote_code=wanted)",
     ],
