@@ -65,7 +65,7 @@ UNMARKED = STACK_GLOBAL[2:]
 # Arguments that were put aside before, and an instance that calls what it is of.
 REMEMBERED = b"(V/tmp/\ntp0\n0cio\nopen\ng0\nR\xff"
 INSTANCE = b"(V/tmp/\niio\nopen\n\xff"
-# A function of byte code, which is then called: what it does is in no name of the pickle (fickling, CVE-2025-67747).
+# A function of byte code, which is then called: what it does is in no name of the pickle.
 CODE_OF_NOTHING = marshal.dumps((lambda: None).__code__)
 MARSHALLED = (
     b"\x80\x03ctypes\nFunctionType\n(cmarshal\nloads\n(B"
@@ -195,6 +195,7 @@ CORPUS = {
         "vocab.txt", b"V" + b"a" * 200_000 + b"\n0" + pickle.dumps(Attack(), 0)
     ),
     "a harmless pickle before it": Malicious("weights.dat", b"I1\n." + ATTACK),
+    "a BUILD behind the call": Malicious("weights.dat", ATTACK[:-1] + b"}b."),
     "an extension code instead of a name": Malicious("weights.dat", b"\x82\x01)R."),
     "a pickle behind empty bytes": Malicious("weights.dat", bytes(64) + ATTACK),
     "an object array of numpy": Malicious("vectors.npy", npy_of_objects()),
