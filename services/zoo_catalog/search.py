@@ -12,10 +12,10 @@ from typing import Any, cast
 from sqlalchemy import BigInteger, ColumnElement, Select, and_, case, func, literal, or_, select, type_coerce
 
 from modelzoo.errors import InvalidArgument
-from zoo_catalog.conditions import Fields, FlagField, HasField, NumberField, TextField, TimeField, condition_of
 from zoo_catalog.models import Model, model_from_row
 from zoo_catalog.namespaces import seen_by
 from zoo_catalog.schema import model_tags, model_text, models, namespaces
+from zoo_server.conditions import Fields, FlagField, HasField, NumberField, TextField, TimeField, condition_of
 from zoo_server.filter import parse_filter
 from zoo_server.paging import Page, PageRequest, is_int64, page_of, token_invalid
 from zoo_server.principal import Principal

@@ -15,7 +15,13 @@ from sqlalchemy import BigInteger, ColumnElement, Row, Select, Table, and_, func
 
 from modelzoo import reference as references
 from modelzoo.errors import InvalidArgument, ZooError
-from zoo_catalog.conditions import (
+from zoo_catalog.gates import may_use
+from zoo_catalog.models import model_row
+from zoo_catalog.names import parse_model
+from zoo_catalog.namespaces import seen_by
+from zoo_catalog.schema import edges, models, version_labels, version_metrics, versions
+from zoo_catalog.versions import Version, VersionState, version_from_row, version_query
+from zoo_server.conditions import (
     ChoiceField,
     Field,
     Fields,
@@ -28,12 +34,6 @@ from zoo_catalog.conditions import (
     TimeField,
     condition_of,
 )
-from zoo_catalog.gates import may_use
-from zoo_catalog.models import model_row
-from zoo_catalog.names import parse_model
-from zoo_catalog.namespaces import seen_by
-from zoo_catalog.schema import edges, models, version_labels, version_metrics, versions
-from zoo_catalog.versions import Version, VersionState, version_from_row, version_query
 from zoo_server.filter import Condition, filter_invalid, parse_filter, path_of
 from zoo_server.paging import Page, PageRequest, is_int64, page_of, token_invalid
 from zoo_server.principal import Principal

@@ -11,7 +11,7 @@ from typing import Any
 from modelzoo.errors import PermissionDenied, ZooError
 from zoo_server.principal import Principal, Role
 
-__all__ = ["Needs", "Open", "Rule", "Rules", "enforce"]
+__all__ = ["Needs", "Only", "Open", "Rule", "Rules", "enforce"]
 
 
 class Open(Enum):
@@ -36,7 +36,14 @@ class Needs:
     hidden: Callable[[Any], ZooError] | None = None
 
 
-Rule = Open | Needs
+@dataclass(frozen=True, slots=True)
+class Only:
+    """One subject alone, whatever its roles, and nobody else, whatever theirs: what services say to each other."""
+
+    subject: str
+
+
+Rule = Open | Needs | Only
 # Keys are full method names: `/zoo.catalog.v1.CatalogService/GetModel`.
 Rules = Mapping[str, Rule]
 
@@ -44,6 +51,14 @@ Rules = Mapping[str, Rule]
 def enforce(rule: Rule, principal: Principal, message: Any) -> None:
     """Return if `principal` may send `message`, else raise PermissionDenied ROLE_MISSING or the hidden error."""
     if isinstance(rule, Open):
+        return
+    if isinstance(rule, Only):
+        if principal.subject != rule.subject:
+            raise PermissionDenied(
+                "ROLE_MISSING",
+                f"this method is for {rule.subject} alone, and {principal.subject} called it: use another method",
+                metadata={"subject": rule.subject},
+            )
         return
     for namespace in rule.namespaces(message):
         held = principal.role_in(namespace)

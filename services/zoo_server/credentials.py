@@ -1,24 +1,42 @@
 """Who trusts whom in a cluster: made once, kept in files that only their owner can read.
 
-Identities: `gateway` signs for callers, `catalog` and `worker` for themselves.
+Identities: `gateway` signs for callers, `training` for its jobs and itself, the others for themselves.
 """
 
 import secrets
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from zoo_server.principal import EVERYWHERE, Principal, Role, Signer, TrustedKey, create_signer, save_trust
+from zoo_server.principal import (
+    EVERYWHERE,
+    Delegation,
+    Principal,
+    Role,
+    Signer,
+    TrustedKey,
+    create_signer,
+    save_trust,
+)
 
-__all__ = ["Credentials", "admin_key_path", "make_credentials", "write_secret"]
+__all__ = ["JOB_PREFIX", "TRAINER", "Credentials", "admin_key_path", "make_credentials", "write_secret"]
 
 GATEWAY = "gateway"
+# The subject of every trainer's agent. It has no role: what it works on, it reaches as the job.
+TRAINER = "service:trainer"
+# Subjects of jobs begin so; each has roles in the namespaces of its own base, dataset and output alone.
+JOB_PREFIX = "job:"
 # What each kid may say of itself; the gateway may assert anybody.
 OWN: dict[str, Principal | None] = {
     GATEWAY: None,
     # It says who may do what anyway; quarantining needs an admin.
     "catalog": Principal("service:catalog", {EVERYWHERE: Role.ADMIN}),
     "worker": Principal("service:worker", {EVERYWHERE: Role.VIEWER}),
+    # It pins what jobs need, publishes what they make, and asks whether their creators may.
+    "training": Principal("service:training", {EVERYWHERE: Role.TRAINER}),
+    "trainer": Principal(TRAINER),
 }
+# Whom a kid may assert beside itself.
+DELEGATED = {"training": Delegation(JOB_PREFIX, Role.PUBLISHER)}
 SECRET_BYTES = 32
 KEY_ID_BYTES = 8
 
@@ -68,7 +86,7 @@ def _trust(folder: Path) -> Path:
             unfinished = path.with_suffix(".new")
             create_signer(kid).save(unfinished)
             unfinished.rename(path)
-        trusted.append(TrustedKey(kid, Signer.load(path).public_key(), principal))
+        trusted.append(TrustedKey(kid, Signer.load(path).public_key(), principal, DELEGATED.get(kid)))
     path = folder / "trust.json"
     save_trust(path, trusted)
     return path

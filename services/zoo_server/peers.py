@@ -1,13 +1,13 @@
 """Channels from one service to another, carrying the service's own principal and the request id of the call served."""
 
-from typing import Any
+from typing import Any, Protocol
 
 import grpc
 
 from zoo_server.call import REQUEST_ID_KEY, current_call
-from zoo_server.principal import METADATA_KEY, Signer
+from zoo_server.principal import METADATA_KEY
 
-__all__ = ["open_peer", "open_sync_peer"]
+__all__ = ["Credential", "open_peer", "open_sync_peer"]
 
 MESSAGE_BYTES = 68 * 1024 * 1024
 # The one retry layer between services: only what never reached the other side or was refused there as UNAVAILABLE.
@@ -33,10 +33,18 @@ _OPTIONS = [
 ]
 
 
+class Credential(Protocol):
+    """Whose calls these are: a Signer, say."""
+
+    def own_token(self) -> str:
+        """A signed principal that is good for at least the call that it is asked for."""
+        ...
+
+
 class _Signing:
     """Adds the metadata; grpc looks at an interceptor's first kind only, so each kind is a class below."""
 
-    def __init__(self, signer: Signer) -> None:
+    def __init__(self, signer: Credential) -> None:
         self._signer = signer
 
     def signed(self, details: Any) -> Any:
@@ -73,7 +81,7 @@ class _SyncSigning(
     grpc.StreamUnaryClientInterceptor,
     grpc.StreamStreamClientInterceptor,
 ):
-    def __init__(self, signer: Signer) -> None:
+    def __init__(self, signer: Credential) -> None:
         self._signer = signer
 
     def intercept_unary_unary(self, continuation: Any, client_call_details: Any, request: Any) -> Any:
@@ -93,7 +101,7 @@ class _SyncSigning(
         return details._replace(metadata=metadata)
 
 
-def open_peer(address: str, signer: Signer) -> grpc.aio.Channel:
+def open_peer(address: str, signer: Credential) -> grpc.aio.Channel:
     """A channel to the service at `host:port`. Give every call a timeout: `remaining_s()`."""
     return grpc.aio.insecure_channel(
         address,
@@ -102,6 +110,6 @@ def open_peer(address: str, signer: Signer) -> grpc.aio.Channel:
     )
 
 
-def open_sync_peer(address: str, signer: Signer) -> grpc.Channel:
+def open_sync_peer(address: str, signer: Credential) -> grpc.Channel:
     """The same for code that runs in threads, such as pulling weights."""
     return grpc.intercept_channel(grpc.insecure_channel(address, options=_OPTIONS), _SyncSigning(signer))

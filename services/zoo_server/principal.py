@@ -2,7 +2,8 @@
 
 A principal travels as metadata `zoo-principal`: a JWT (RFC 7519) signed with Ed25519 (RFC 8037) that lives 60 s.
 The trust file says which key may assert what: the gateway any subject, a service only itself with the roles that the
-file gives it. So a stolen service key cannot become anybody else.
+file gives it. So a stolen service key cannot become anybody else. A key with a delegation may also assert subjects
+of one prefix: what it starts on behalf of others has principals of its own, which do no more than the file says.
 """
 
 import base64
@@ -20,7 +21,17 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from modelzoo.errors import Unauthenticated
 
-__all__ = ["EVERYWHERE", "METADATA_KEY", "Principal", "Role", "Signer", "TrustedKey", "Verifier", "create_signer"]
+__all__ = [
+    "EVERYWHERE",
+    "METADATA_KEY",
+    "Delegation",
+    "Principal",
+    "Role",
+    "Signer",
+    "TrustedKey",
+    "Verifier",
+    "create_signer",
+]
 
 METADATA_KEY = "zoo-principal"
 EVERYWHERE = "*"
@@ -61,12 +72,31 @@ class Principal:
 
 
 @dataclass(frozen=True, slots=True)
+class Delegation:
+    """Whom a service's key may assert beside itself: subjects that go on after `prefix`, with roles of at most `most`
+    in namespaces that are named; never in `*`."""
+
+    prefix: str
+    most: Role
+
+    def allows(self, principal: Principal) -> bool:
+        return (
+            principal.subject.startswith(self.prefix)
+            and principal.subject != self.prefix
+            and EVERYWHERE not in principal.roles
+            and all(role <= self.most for role in principal.roles.values())
+        )
+
+
+@dataclass(frozen=True, slots=True)
 class TrustedKey:
-    """What holders of a signing key may assert: `principal` alone, or anybody where it is None (the gateway)."""
+    """What holders of a signing key may assert: `principal` and what is delegated to it, or anybody where `principal`
+    is None (the gateway)."""
 
     kid: str
     public_key: bytes
     principal: Principal | None
+    delegation: Delegation | None = None
 
 
 class Signer:
@@ -156,7 +186,20 @@ class Verifier:
             raise Unauthenticated("CREDENTIAL_EXPIRED", "the principal's token has expired; call again") from error
         except (jwt.InvalidTokenError, KeyError, ValueError, AttributeError, TypeError) as error:
             raise Unauthenticated("CREDENTIAL_INVALID", "the principal's token is not one that we trust") from error
-        return float(claims["exp"]), trusted.principal or Principal(claims["sub"], roles)
+        return float(claims["exp"]), _believed(trusted, claims.get("sub"), roles)
+
+
+def _believed(trusted: TrustedKey, subject: str | None, roles: dict[str, Role]) -> Principal:
+    """Who a verified token is of. Unauthenticated CREDENTIAL_INVALID where its key may not say so."""
+    if trusted.principal is None:
+        # The decoder saw to it that there is a subject.
+        return Principal(str(subject), roles)
+    if trusted.delegation is None or subject is None:
+        return trusted.principal
+    asserted = Principal(subject, roles)
+    if not trusted.delegation.allows(asserted):
+        raise Unauthenticated("CREDENTIAL_INVALID", "the principal's token says more than its key is trusted with")
+    return asserted
 
 
 def save_trust(path: Path, trusted: list[TrustedKey]) -> None:
@@ -169,6 +212,8 @@ def _trusted_to_json(key: TrustedKey) -> dict[str, Any]:
     if key.principal is not None:
         entry["subject"] = key.principal.subject
         entry["roles"] = {n: r.name.lower() for n, r in key.principal.roles.items()}
+    if key.delegation is not None:
+        entry["delegation"] = {"prefix": key.delegation.prefix, "most": key.delegation.most.name.lower()}
     return entry
 
 
@@ -176,4 +221,7 @@ def _trusted_from_json(entry: dict[str, Any]) -> TrustedKey:
     principal = None
     if "subject" in entry:
         principal = Principal(entry["subject"], {n: Role[r.upper()] for n, r in entry["roles"].items()})
-    return TrustedKey(entry["kid"], base64.b64decode(entry["public_key"]), principal)
+    delegation = None
+    if "delegation" in entry:
+        delegation = Delegation(entry["delegation"]["prefix"], Role[entry["delegation"]["most"].upper()])
+    return TrustedKey(entry["kid"], base64.b64decode(entry["public_key"]), principal, delegation)

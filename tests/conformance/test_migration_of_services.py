@@ -4,23 +4,27 @@ import re
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
+from uuid import uuid4
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, MetaData, func, select
+from sqlalchemy import Connection, MetaData, func, insert, select
 
 import zoo_artifact.main
 import zoo_artifact.schema
 import zoo_catalog.main
 import zoo_catalog.schema
+import zoo_training.schema
 from modelzoo.signing import bundle as signing
 from modelzoo.signing.keys import new_key
 from support.artifact_fake import file_of
 from support.artifact_server import artifact_server, manifest_of
 from support.catalog_service import CatalogService, running_catalog
+from support.job_service import BASE, DATASET, MIGRATIONS, job_service, spec
 from zoo.catalog.v1 import access_service_pb2 as access_pb
 from zoo.catalog.v1 import catalog_service_pb2 as catalog_pb
 from zoo.catalog.v1 import model_pb2
@@ -32,6 +36,9 @@ from zoo_server.principal import Role
 from zoo_store.blobs_memory import MemoryBlobStore
 from zoo_store.migration import HERE, migrate, migrate_back
 from zoo_store.sql import Database
+from zoo_training.jobs import NewJob
+from zoo_training.requests import Request
+from zoo_training.schema import pins, publications, recipes, sweeps, trainers
 
 OTHER = {"other.bin": b"2"}
 
@@ -113,6 +120,40 @@ async def artifact(folder: Path, url: str) -> AsyncIterator[Running]:
         yield Running(server.database, use)
 
 
+@asynccontextmanager
+async def training(_: Path, url: str) -> AsyncIterator[Running]:
+    async with job_service(url) as service:
+        # What other parts of the service keep beside jobs.
+        time = datetime(2026, 1, 1, tzinfo=UTC)
+        described = {"description": {}, "recipes": [], "executors": [], "spec": {}, "choices": {}, "host": ""}
+        named = {"name": "a", "job": "job_0", "resource_class": "cpu", "namespace": "team", "namespace_key": "team"}
+        sweep = {
+            "method": "GRID",
+            "trials": 0,
+            "metric": "accuracy",
+            "lower_is_better": False,
+            "best": "",
+            "creator": "",
+        }
+        pin = {"role": "base", "manifest_digest": "a" * 64, "wanted": True, "alias_etag": ""}
+        row = {**described, **named, **sweep, **pin, "seen_time": time, "update_time": time, "create_time": time}
+
+        async def use() -> None:
+            assert await service.reconciler.round()
+            new = NewJob(spec(), BASE, DATASET, labels={"kept": "no"})
+            job = await service.jobs.create(new, Request("user:ada", "CreateJob", uuid4().hex, {}))
+            await service.train()
+            await service.reconciler.publish()
+            assert (await service.get(job.name)).result
+            async with service.database.write() as connection:
+                for table in (recipes, trainers, sweeps, pins, publications):
+                    if not await connection.scalar(select(func.count()).select_from(table)):
+                        columns = [column.name for column in table.columns if column.name in row]
+                        await connection.execute(insert(table).values({name: row[name] for name in columns}))
+
+        yield Running(service.database, use)
+
+
 @dataclass(frozen=True)
 class Service:
     running: Callable[[Path, str], AbstractAsyncContextManager[Running]]
@@ -126,6 +167,7 @@ class Service:
 
 
 CATALOG = Service(catalog, zoo_catalog.main.MIGRATIONS, zoo_catalog.schema.metadata)
+TRAINING = Service(training, MIGRATIONS, zoo_training.schema.metadata)
 ARTIFACT = Service(artifact, zoo_artifact.main.VERSIONS, zoo_artifact.schema.metadata)
 
 
@@ -149,7 +191,7 @@ async def differences(database: Database, metadata: MetaData) -> list[object]:
         return await connection.run_sync(compare)
 
 
-@pytest.mark.parametrize("service", [CATALOG, ARTIFACT], ids=["catalog", "artifact"])
+@pytest.mark.parametrize("service", [CATALOG, ARTIFACT, TRAINING], ids=["catalog", "artifact", "training"])
 async def test_filled_tables_go_down_to_every_revision_and_up_again(
     service: Service, database_url: str, tmp_path: Path
 ) -> None:

@@ -16,6 +16,7 @@ from modelzoo.errors import Unauthenticated
 from zoo_server.principal import (
     LEEWAY_S,
     LIFETIME_S,
+    Delegation,
     Principal,
     Role,
     Signer,
@@ -27,6 +28,8 @@ from zoo_server.principal import (
 
 APP = Principal("team:app", {"team": Role.PUBLISHER, "*": Role.VIEWER})
 SERVICE = Principal("service:worker", {"*": Role.VIEWER})
+TRAINING = Principal("service:training", {"*": Role.TRAINER})
+JOB = Principal("job:job_1", {"team": Role.PUBLISHER, "zoo": Role.VIEWER})
 SECRET = Ed25519PrivateKey.generate()
 
 
@@ -38,6 +41,17 @@ def gateway() -> Signer:
 @pytest.fixture
 def worker() -> Signer:
     return create_signer("worker")
+
+
+@pytest.fixture
+def training() -> Signer:
+    return create_signer("training")
+
+
+@pytest.fixture
+def delegating(training: Signer) -> Verifier:
+    delegation = Delegation("job:", Role.PUBLISHER)
+    return Verifier([TrustedKey("training", training.public_key(), TRAINING, delegation)])
 
 
 @pytest.fixture
@@ -68,6 +82,44 @@ def test_the_gateway_asserts_anybody(verifier: Verifier, gateway: Signer) -> Non
 def test_a_service_asserts_itself_alone_with_the_roles_of_the_trust_file(verifier: Verifier, worker: Signer) -> None:
     assert verifier.verify(worker.own_token()) == SERVICE
     assert verifier.verify(worker.sign(Principal("admin", {"*": Role.ADMIN}))) == SERVICE
+
+
+def test_a_key_with_a_delegation_asserts_itself_and_subjects_of_its_prefix(
+    delegating: Verifier, training: Signer
+) -> None:
+    assert delegating.verify(training.own_token()) == TRAINING
+    assert delegating.verify(training.sign(JOB)) == JOB
+
+
+@pytest.mark.parametrize(
+    "asserted",
+    [
+        Principal("job:job_1", {"team": Role.TRAINER}),
+        Principal("job:job_1", {"team": Role.ADMIN, "zoo": Role.VIEWER}),
+        Principal("job:job_1", {"*": Role.VIEWER}),
+        Principal("job:", {"team": Role.VIEWER}),
+        Principal("Job:job_1", {}),
+        Principal(" job:job_1", {}),
+        Principal("", {}),
+        Principal("admin", {"*": Role.ADMIN}),
+        Principal("service:catalog", {}),
+        Principal("service:trainer", {}),
+        # Not even itself by name: it would have the roles that it says.
+        Principal("service:training", {"team": Role.VIEWER}),
+    ],
+)
+def test_a_key_with_a_delegation_asserts_nothing_beyond_it(
+    delegating: Verifier, training: Signer, asserted: Principal
+) -> None:
+    assert refused(delegating, training.sign(asserted)) == "CREDENTIAL_INVALID"
+
+
+def test_a_delegation_comes_back_from_its_file(tmp_path: Path, training: Signer) -> None:
+    trusted = TrustedKey("training", training.public_key(), TRAINING, Delegation("job:", Role.PUBLISHER))
+    save_trust(tmp_path / "trust", [trusted])
+    verifier = Verifier.load(tmp_path / "trust")
+    assert verifier.verify(training.sign(JOB)) == JOB
+    assert refused(verifier, training.sign(Principal("user:ann", {}))) == "CREDENTIAL_INVALID"
 
 
 def test_an_own_token_is_signed_anew_before_it_lapses() -> None:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sqlalchemy import Column, Connection, Integer, MetaData, String, Table, create_engine, insert, select
 
-from zoo_catalog.conditions import NumberField, TextField, condition_of
+from zoo_server.conditions import NumberField, TextField, condition_of
 from zoo_server.filter import parse_filter
 
 ROWS = [
