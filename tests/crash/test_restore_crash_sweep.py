@@ -27,7 +27,7 @@ from zoo_artifact.upload import BlobStart, Part, UploadHeader
 from zoo_backup.folder import Folder
 from zoo_backup.listing import Listing
 from zoo_backup.restore import Restored, Target, restore_backup
-from zoo_backup.source import ARTIFACT, SOURCES
+from zoo_backup.source import ARTIFACT, CATALOG, SOURCES
 from zoo_catalog.schema import namespaces
 from zoo_server.principal import Principal, Role
 from zoo_store.blobs_memory import MemoryBlobStore
@@ -52,8 +52,8 @@ async def _parts() -> AsyncIterator[Part]:
 async def prepare(zoo: Path) -> MemoryBlobStore:
     """A zoo with a pinned manifest and a namespace."""
     store = MemoryBlobStore()
-    async with opened_targets(zoo) as (catalog, artifact):
-        for target in (catalog, artifact):
+    async with opened_targets(zoo) as (training, catalog, artifact):
+        for target in (training, catalog, artifact):
             await migrate(target.database, target.source.versions)
         storage = Storage(store)
         adoption = Upkeep(store, storage, artifact.database).adoption
@@ -108,9 +108,9 @@ async def run(folder: Path, crashes: Crashes, begin: MemoryBlobStore) -> None:
 
 
 async def sweeping_is_off(targets: list[Target], crashes: Crashes) -> None:
-    """From the first transaction of the restore on, which is the index's; the two before it count rows."""
+    """From the first transaction of the restore on, which is the index's; those before it count rows."""
     index = next(target.database for target in targets if target.source is ARTIFACT)
-    if crashes.calls[:-1].count("write schema") > 2:
+    if crashes.calls[:-1].count("write schema") > len(SOURCES):
         reason = (await UpkeepState(index, timedelta(days=1), ("service:catalog",)).get()).reason
         assert reason
 
@@ -121,7 +121,7 @@ async def is_the_backup(targets: list[Target], store: MemoryBlobStore, folder: P
     listing = Listing.from_lines(backup.lines(record.objects.file))
     for key in (*listing.content, *listing.small):
         assert await store.get(key) == (listing.small[key] if key in listing.small else backup.read(key))
-    catalog = next(target.database for target in targets if target.source is not ARTIFACT)
+    catalog = next(target.database for target in targets if target.source is CATALOG)
     async with catalog.read() as connection:
         rows = [line async for line in export_rows(connection)]
     assert rows == list(backup.lines(next(rows.file for rows in record.rows if rows.service == "catalog")))

@@ -23,7 +23,7 @@ from support.waiting import eventually
 
 SECONDS = float(os.environ.get("ZOO_SOAK_SECONDS", "0"))
 SEED = int(os.environ.get("ZOO_SOAK_SEED", "1"))
-PROCESSES = ("catalog", "artifact", "worker", "gateway", "envoy", "redis", "seaweedfs")
+PROCESSES = ("catalog", "artifact", "training", "trainer", "worker", "gateway", "envoy", "redis", "seaweedfs")
 BETWEEN_KILLS_S = 4.0
 TOKENS = 40
 MODEL = "zoo/soak"

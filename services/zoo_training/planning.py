@@ -1,0 +1,159 @@
+"""What CreateJob checks and fills in before anything is stored: all about a job that can be known beforehand."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+from sqlalchemy import select
+
+from modelzoo.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
+from modelzoo.reference import parse
+from zoo_server.principal import Principal, Role
+from zoo_store.sql import Database, now
+from zoo_training.budgeting import check_budget, check_deadline, check_promotion
+from zoo_training.catalog import Catalog, CatalogVersion, Dataset
+from zoo_training.choosing import check_dataset, choose_recipe, find_recipe, require_trainer
+from zoo_training.parameters import complete_parameters
+from zoo_training.recipe import Recipe
+from zoo_training.recipes import Recipes, RegisteredTrainers
+from zoo_training.spec import JobSpec, Source
+
+__all__ = ["Grounds", "Plan", "Planner"]
+
+RESOURCE_CLASS, EXECUTOR = "cpu", "process"
+ATTEMPTS, SEED = 3, 42
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A job that can be queued: its spec is complete, and `base` and `dataset` are fixed."""
+
+    spec: JobSpec
+    base: Source
+    dataset: Source
+    recipe: Recipe
+
+
+@dataclass(frozen=True, slots=True)
+class Grounds:
+    """What the catalog and the trainers say about a spec: jobs that differ in parameters alone share it."""
+
+    output: str
+    base: CatalogVersion
+    dataset: CatalogVersion
+    facts: Dataset
+    recipe: Recipe
+    trainers: RegisteredTrainers
+
+    def plan(self, spec: JobSpec, parameters: Mapping[str, object]) -> Plan:
+        """The spec with these parameters, completed. Raises PARAMETER_UNKNOWN, PARAMETER_INVALID, FIELD_INVALID,
+        ALIAS_INVALID, TRAINER_MISSING."""
+        complete = replace(
+            spec,
+            base=self.base.reference,
+            dataset=self.dataset.reference,
+            output=self.output,
+            recipe=self.recipe.name,
+            parameters=complete_parameters(self.recipe, parameters),
+            resource_class=spec.resource_class or RESOURCE_CLASS,
+            executor=spec.executor or EXECUTOR,
+            max_attempts=spec.max_attempts or ATTEMPTS,
+            seed=spec.seed or SEED,
+        )
+        check_budget(complete.budget, complete.parameters, self.facts)
+        check_promotion(complete.promotion, self.recipe)
+        require_trainer(self.recipe, complete.resource_class, complete.executor, self.trainers)
+        return Plan(
+            complete,
+            Source(self.base.reference, self.base.manifest_digest),
+            Source(self.dataset.reference, self.dataset.manifest_digest),
+            self.recipe,
+        )
+
+
+class Planner:
+    def __init__(self, database: Database, catalog: Catalog, recipes: Recipes) -> None:
+        self._database = database
+        self._catalog = catalog
+        self._recipes = recipes
+
+    async def plan(self, spec: JobSpec, principal: Principal) -> Plan:
+        """The job that `principal`, a trainer in the output's namespace, would get. Stores nothing.
+
+        Raises REFERENCE_INVALID, NAMESPACE_NOT_FOUND, MODEL_NOT_FOUND, VERSION_NOT_FOUND, ALIAS_NOT_FOUND,
+        VERSION_STATE_INVALID, ACCESS_NOT_GRANTED, KIND_MISMATCH, TASK_MISMATCH, RECIPE_UNKNOWN, COLUMN_MISSING,
+        DATASET_UNSUITABLE, and what `Grounds.plan` does; DEPENDENCY_UNAVAILABLE where the catalog does not answer.
+        """
+        return (await self.grounds(spec, principal)).plan(spec, spec.parameters)
+
+    async def grounds(self, spec: JobSpec, principal: Principal) -> Grounds:
+        """What a plan is made of; raises as `plan` does."""
+        async with self._database.read() as connection:
+            check_deadline(spec.deadline, (await connection.execute(select(now()))).scalar_one())
+        output = await self._output(spec.output)
+        base = await self._version(spec.base, "base", principal)
+        dataset = await self._version(spec.dataset, "dataset", principal)
+        if base.dataset is not None:
+            raise _kind_mismatch("base", base.reference, "a dataset", "name a model as the base")
+        if dataset.dataset is None:
+            raise _kind_mismatch("dataset", dataset.reference, "a model", "name a version that was pushed as a dataset")
+        trainers = await self._recipes.registered()
+        if spec.recipe:
+            recipe = find_recipe(spec.recipe, trainers.recipes)
+        else:
+            recipe = choose_recipe(base, dataset, trainers.alive(spec.resource_class or RESOURCE_CLASS))
+        check_dataset(recipe, base, dataset, dataset.dataset)
+        return Grounds(output, base, dataset, dataset.dataset, recipe, trainers)
+
+    async def _output(self, output: str) -> str:
+        """As it was created, or is to be. Raises what a name that no result could get is refused with."""
+        reference = parse(output)
+        if "@" in output:
+            raise InvalidArgument(
+                "REFERENCE_INVALID",
+                f"'{output}' names a version, and the output is a model that gets a new one: write {reference.model}",
+                field="spec.output",
+            )
+        model = await self._catalog.model(reference.model)
+        if model is None:
+            await self._catalog.require_namespace(reference.namespace)
+            if await self._catalog.is_deleted(reference.model):
+                raise NotFound(
+                    "MODEL_NOT_FOUND",
+                    f"the model '{reference.model}' was deleted and keeps its name: undelete it, or choose another",
+                    field="spec.output",
+                )
+            return reference.model
+        if model.is_dataset:
+            raise _kind_mismatch("output", model.name, "a dataset", "choose another name for the result")
+        return model.name
+
+    async def _version(self, text: str, role: str, principal: Principal) -> CatalogVersion:
+        """What the reference means now, if the principal may use it."""
+        reference = parse(text)
+        if not principal.has(Role.VIEWER, reference.namespace):
+            # As the catalog answers for what is not there.
+            raise NotFound(
+                "MODEL_NOT_FOUND",
+                f"there is no model '{reference.model}', or none that you may see: list models, or ask an admin for a "
+                "grant",
+                field=f"spec.{role}",
+            )
+        version = await self._catalog.version(text)
+        passes = principal.has(Role.PUBLISHER, version.namespace)
+        if version.gated and not passes and not await self._catalog.grants(version.model, principal.subject):
+            raise PermissionDenied(
+                "ACCESS_NOT_GRANTED",
+                f"the model '{version.model}' is gated: request access, and wait until one of its publishers approves",
+                metadata={"model": version.model},
+                field=f"spec.{role}",
+            )
+        return version
+
+
+def _kind_mismatch(role: str, name: str, kind: str, advice: str) -> FailedPrecondition:
+    return FailedPrecondition(
+        "KIND_MISMATCH",
+        f"the {role} '{name}' is {kind}: {advice}",
+        field=f"spec.{role}",
+        metadata={"kind": kind.removeprefix("a "), "field": f"spec.{role}"},
+    )

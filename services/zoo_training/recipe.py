@@ -1,0 +1,76 @@
+"""What trainers can do: recipes with their parameters, as trainers describe them and as they are kept."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import Enum
+
+from pydantic import TypeAdapter
+
+__all__ = [
+    "RECIPE_JSON",
+    "Parameter",
+    "ParameterKind",
+    "ParameterValue",
+    "Recipe",
+    "fits",
+    "missing_columns",
+]
+
+# What a parameter may be. A Struct on the wire knows floats alone; whole ones are integers here where they are meant.
+ParameterValue = bool | int | float | str
+
+
+class ParameterKind(Enum):
+    """By the names of zoo.training.v1.ParameterKind."""
+
+    BOOL = "BOOL"
+    INTEGER = "INTEGER"
+    NUMBER = "NUMBER"
+    STRING = "STRING"
+    CHOICE = "CHOICE"
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """`default` None: the recipe decides by the base and the data. `choices` are those of a CHOICE."""
+
+    name: str
+    kind: ParameterKind
+    description: str = ""
+    default: ParameterValue | None = None
+    minimum: float | None = None
+    maximum: float | None = None
+    minimum_excluded: bool = False
+    choices: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """`columns` are names, or several separated by `|` of which one is enough. `resource_classes` are those of the
+    trainers that know it now; neither they nor `update_time` are part of what a trainer describes."""
+
+    name: str
+    description: str = ""
+    base_tasks: tuple[str, ...] = ()
+    task: str = ""
+    parameters: tuple[Parameter, ...] = ()
+    columns: tuple[str, ...] = ()
+    metric: str = ""
+    lower_is_better: bool = False
+    update_time: datetime | None = None
+    resource_classes: tuple[str, ...] = ()
+
+
+RECIPE_JSON = TypeAdapter(Recipe)
+
+
+def fits(recipe: Recipe, base_task: str) -> bool:
+    """Whether it starts from models of the task; one that names no tasks starts from any."""
+    return not recipe.base_tasks or base_task in recipe.base_tasks
+
+
+def missing_columns(recipe: Recipe, columns: Iterable[str]) -> list[str]:
+    """Those that it needs and that are not there, as it names them."""
+    there = set(columns)
+    return [wanted for wanted in recipe.columns if not there & set(wanted.split("|"))]
