@@ -4,7 +4,7 @@ import asyncio
 import hashlib
 import json
 import struct
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -38,12 +38,16 @@ PUBLISHER = {"team": Role.PUBLISHER}
 
 
 class Caller:
-    """One subject's calls. Each raises the ZooError that the server sent."""
+    """One subject's calls. Each raises the ZooError that the server sent. A token may be one for each call."""
 
-    def __init__(self, channel: grpc.aio.Channel, streams: grpc.Channel, token: str) -> None:
+    def __init__(self, channel: grpc.aio.Channel, streams: grpc.Channel, token: str | Callable[[], str]) -> None:
         self.stub = rpc.ArtifactServiceStub(channel)
         self.streams = rpc.ArtifactServiceStub(streams)
-        self.metadata = ((METADATA_KEY, token),)
+        self._token = token
+
+    @property
+    def metadata(self) -> tuple[tuple[str, str]]:
+        return ((METADATA_KEY, self._token if isinstance(self._token, str) else self._token()),)
 
     async def find_missing(
         self, digests: Iterable[str], namespace: str = "team", bases: Sequence[pb.ManifestName] = ()
@@ -167,7 +171,7 @@ class ArtifactServer:
     upkeep: Upkeep
 
     def caller(self, roles: Mapping[str, Role] = PUBLISHER, subject: str = "user:ann") -> Caller:
-        return Caller(self.channel, self.streams, self.signer.sign(Principal(subject, roles)))
+        return Caller(self.channel, self.streams, lambda: self.signer.sign(Principal(subject, roles)))
 
 
 @asynccontextmanager

@@ -10,11 +10,12 @@ from support.zoo_in_process import zoo_in_process
 from zoo_backup.folder import Folder
 from zoo_backup.make import Made, make_backup
 from zoo_backup.restore import Restored, Target, restore_backup
-from zoo_backup.source import SOURCES
+from zoo_backup.source import SOURCES, TRAINING
 from zoo_store.blobs import BlobStore
+from zoo_store.migration import migrate
 from zoo_store.sql import open_database
 
-__all__ = ["backed_up", "client_of", "database_urls", "opened_targets", "quiet", "restored"]
+__all__ = ["backed_up", "client_of", "database_urls", "opened_targets", "quiet", "restored", "start_training"]
 
 
 def quiet(words: str) -> None:
@@ -23,6 +24,12 @@ def quiet(words: str) -> None:
 
 def database_urls(folder: Path) -> dict[str, str]:
     return {source.name: f"sqlite:///{folder}/{source.name}.db" for source in SOURCES}
+
+
+async def start_training(folder: Path) -> None:
+    """What the training service's first start leaves there; no test has it run."""
+    async with open_database(database_urls(folder)[TRAINING.name]) as database:
+        await migrate(database, TRAINING.versions)
 
 
 @contextmanager
@@ -34,6 +41,7 @@ def client_of(folder: Path, store: BlobStore) -> Iterator[Client]:
 
 
 async def backed_up(zoo: Path, store: BlobStore, path: Path) -> Made:
+    await start_training(zoo)
     return await make_backup(database_urls(zoo), store, Folder(path), quiet)
 
 

@@ -1,6 +1,6 @@
 """Crash sweeps: drivers that count their calls, and let the process die at the call of a number, or only its reply."""
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Literal
@@ -9,6 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from modelzoo.errors import Unavailable
 from zoo_store.blobs import BlobInfo, BlobStore, SignedPut
+from zoo_store.queue import Queue
 from zoo_store.sql import Database
 
 Phase = Literal["before", "after", "lost"]
@@ -114,3 +115,27 @@ class CrashingDatabase(Database):
             yield connection
             if self._crashes.dead:
                 raise Crash("write schema")
+
+
+class CrashingQueue:
+    """A Queue; what was put outlives the crash."""
+
+    def __init__(self, inner: Queue, crashes: Crashes) -> None:
+        self._inner = inner
+        self._crashes = crashes
+
+    async def put(self, resource_class: str, ranks: Mapping[str, float]) -> None:
+        async with self._crashes.around(f"put {resource_class}"):
+            await self._inner.put(resource_class, ranks)
+
+    async def pop(self, resource_class: str, wait_s: float) -> str | None:
+        async with self._crashes.around(f"pop {resource_class}"):
+            return await self._inner.pop(resource_class, wait_s)
+
+    async def remove(self, resource_class: str, entry: str) -> None:
+        async with self._crashes.around(f"remove {resource_class}"):
+            await self._inner.remove(resource_class, entry)
+
+    async def size(self, resource_class: str) -> int:
+        async with self._crashes.around(f"size {resource_class}"):
+            return await self._inner.size(resource_class)

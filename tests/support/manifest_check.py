@@ -7,7 +7,7 @@ import itertools
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_origin
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -108,8 +108,10 @@ def _environment(container: Manifest, programs: Mapping[str, Program]) -> Iterat
 
 
 def _is_taken(kind: Any, value: str) -> bool:
+    adapter = TypeAdapter[Any](kind)
     try:
-        TypeAdapter[Any](kind).validate_python(value)
+        # Of several values pydantic-settings reads JSON.
+        adapter.validate_json(value) if get_origin(kind) is tuple else adapter.validate_python(value)
     except ValidationError:
         return False
     return True

@@ -88,9 +88,9 @@ class ServerProcess:
             os.killpg(self._process.pid, signal.SIGKILL)
         self._process.wait()
 
-    def wait(self) -> None:
-        """Until it ends by itself."""
-        self._process.wait(START_LIMIT_S)
+    def wait(self) -> int:
+        """Until it ends by itself: its exit status."""
+        return self._process.wait(START_LIMIT_S)
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,7 @@ def toy_zoo(folder: Path, redis_url: str) -> Iterator[ToyZoo]:
             gateway=f"127.0.0.1:{port}",
             catalog=f"127.0.0.1:{catalog.port}",
             artifact="127.0.0.1:1",
+            training="127.0.0.1:1",
             endpoints_dir=endpoints,
             descriptors=descriptors_path(),
             access_log=str(folder / "access.log"),

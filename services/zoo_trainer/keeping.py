@@ -1,0 +1,100 @@
+"""Keeps checkpoints where the next attempt finds them, and tells of it; publishes nothing."""
+
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+from modelzoo.errors import Unauthenticated, Unavailable
+from zoo.training.v1 import event_pb2, job_pb2
+from zoo_trainer.checkpoint import Record
+from zoo_trainer.limits import peak_memory_bytes
+from zoo_trainer.loop import Standing
+from zoo_trainer.report import Report
+
+__all__ = ["Keeper", "Pushed", "Pushes"]
+
+
+@dataclass(frozen=True, slots=True)
+class Pushed:
+    """What is in the output's namespace now."""
+
+    digest: str
+    size_bytes: int
+    sent_bytes: int
+
+
+class Pushes(Protocol):
+    """Sends folders to the artifact service."""
+
+    def push(self, folder: Path, format: str) -> Pushed:
+        """What is known of the base and of what was pushed before is not sent again. Raises what `upload` raises."""
+        ...
+
+
+@dataclass
+class Keeper:
+    """Hears of the loop. A checkpoint counts once it is pushed; one that cannot be pushed now is passed over.
+
+    `local` is the last checkpoint, on this machine's disk; those before it are removed.
+    """
+
+    report: Report
+    pushes: Pushes
+    of: Mapping[str, Any]
+    steps: int
+    steps_per_epoch: int
+    micro_batch: int
+    before: Mapping[str, Any]
+    cpu_seconds: Callable[[], float]
+    last_step: int = 0
+    """Of the last checkpoint that was kept."""
+    local: Path | None = None
+
+    def metrics(self, standing: Standing, values: dict[str, float]) -> None:
+        progress = job_pb2.Progress(step=standing.step, steps=self.steps, epoch=standing.step / self.steps_per_epoch)
+        others = dict(values)
+        if "loss" in others:
+            progress.loss = others.pop("loss")
+            progress.examples_per_second = others.pop("examples_per_second")
+            left_s = (self.steps - standing.step) * others["seconds_per_step"]
+            progress.remaining.FromNanoseconds(round(left_s * 1e9))
+        self.report.event(event_pb2.Event(metrics=event_pb2.Metrics(progress=progress, values=others)))
+
+    def checkpoint(self, folder: Path, standing: Standing) -> None:
+        self.record(standing).write(folder)
+        try:
+            pushed = self.pushes.push(folder, "checkpoint")
+        except (Unavailable, Unauthenticated) as error:
+            self.report.log(
+                f"The checkpoint of step {standing.step} could not be kept ({error.message}); training goes on.",
+                event_pb2.SEVERITY_WARNING,
+            )
+        else:
+            committed = job_pb2.Checkpoint(
+                step=standing.step,
+                manifest_digest=pushed.digest,
+                size_bytes=pushed.size_bytes,
+                sent_bytes=pushed.sent_bytes,
+            )
+            self.report.event(event_pb2.Event(checkpoint=committed))
+            self.last_step = standing.step
+        if self.local is not None and self.local != folder:
+            shutil.rmtree(self.local, ignore_errors=True)
+        self.local = folder
+
+    def record(self, standing: Standing) -> Record:
+        return Record(
+            of=self.of,
+            step=standing.step,
+            micro_batch=self.micro_batch,
+            seconds=standing.seconds,
+            cpu_seconds=self.cpu_seconds(),
+            examples=standing.examples,
+            best=standing.best,
+            best_step=standing.best_step,
+            worse=standing.worse,
+            before=self.before,
+            memory_bytes=peak_memory_bytes(),
+        )

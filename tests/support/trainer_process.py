@@ -1,0 +1,44 @@
+"""The real `zoo-trainer` as a process, with a service around it that keeps the contract."""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from support.servers import ServerProcess
+from support.toy_training import ToyTraining
+from zoo_server.principal import create_signer, save_trust
+
+__all__ = ["children_of", "trainer_process"]
+
+
+@contextmanager
+def trainer_process(folder: Path, service: ToyTraining, name: str = "trainer") -> Iterator[ServerProcess]:
+    """Its work and its cache lie in `folder`, where other trainers may have theirs."""
+    folder.mkdir(parents=True, exist_ok=True)
+    create_signer("trainer").save(folder / f"{name}.json")
+    save_trust(folder / "trust.json", [])
+    env = {
+        **{key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ},
+        "PYTHONPATH": os.pathsep.join(path for path in sys.path if path),
+        "ZOO_TRUST": str(folder / "trust.json"),
+        "ZOO_IDENTITY": str(folder / f"{name}.json"),
+        "ZOO_TRAINING": service.address,
+        "ZOO_ARTIFACT": service.artifact,
+        "ZOO_CACHE_DIR": str(folder / "cache"),
+        "ZOO_WORK_DIR": str(folder / "work"),
+        "ZOO_THREADS": "1",
+        "ZOO_DRAIN_S": "20",
+    }
+    process = ServerProcess([sys.executable, "-m", "zoo_trainer.main"], folder / f"{name}.log", env)
+    try:
+        yield process
+    finally:
+        process.kill()
+
+
+def children_of(pid: int) -> list[int]:
+    """Process ids of what a process has started and not reaped."""
+    found = Path(f"/proc/{pid}/task/{pid}/children").read_text().split()
+    return [int(each) for each in found]
