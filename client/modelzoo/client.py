@@ -5,17 +5,18 @@ from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
 from typing import Any, Self
 
 from modelzoo import config, records, wire
 from modelzoo.access import Access
+from modelzoo.alias_calls import AliasCalls
 from modelzoo.cache import NodeCache
 from modelzoo.calls import building, paged, translated
 from modelzoo.change_log import ChangeLog, ChangeStream, change_filter
 from modelzoo.channel import open_channel
 from modelzoo.diff_sides import diff_sides
 from modelzoo.file_bytes import stored
+from modelzoo.finetuning import prepare, publish
 from modelzoo.following import STALE_MOST_S, Following
 from modelzoo.generation import Message
 from modelzoo.inference import Inference
@@ -25,11 +26,14 @@ from modelzoo.manifest import Manifest
 from modelzoo.progress import Progress
 from modelzoo.pull import get_manifest, hold_version, pull_version
 from modelzoo.push import push
-from modelzoo.reference import Alias, parse
+from modelzoo.reference import parse
 from modelzoo.signatures import Signatures
 from modelzoo.tensor_array import Library
 from modelzoo.tensor_reading import read_tensors, tensor_infos
 from modelzoo.tensor_slice import Index
+from modelzoo.training import Jobs
+from modelzoo.training_job import TrainingJob
+from modelzoo.training_records import Budget, JobSpec, ParameterValue, Promotion
 from modelzoo.upkeep import Upkeep
 from modelzoo.upload import Base
 from modelzoo.version_diff import Diff
@@ -47,8 +51,8 @@ class Client(Inference):
     Without arguments, address and key are those of `ZOO_URL` and `ZOO_KEY` or of `~/.config/zoo/config.toml`. Every
     method raises a ZooError: what the server refuses, REFERENCE_INVALID before anything is sent, SERVER_UNREACHABLE.
     Models are run by the methods of Inference; keys, grants and requests for gated models are in `access`, what changes
-    namespaces, models and versions is in `manage`, signatures in `signatures`, sweeping and checking in `upkeep`. A
-    reference is `name` or `namespace/name`, and perhaps `@alias`, `@version` or `@sha256:digest`.
+    namespaces, models and versions is in `manage`, signatures in `signatures`, upkeep in `upkeep`, training in
+    `jobs`. A reference is `name` or `namespace/name`, and perhaps `@alias`, `@version` or `@sha256:digest`.
     """
 
     def __init__(self, url: str | None = None, key: str | None = None) -> None:
@@ -62,7 +66,9 @@ class Client(Inference):
         self.lineages = Lineages(self._channel)
         self.upkeep = Upkeep(self._channel)
         self.signatures = Signatures(self._channel)
+        self.jobs = Jobs(self._channel, self.version)
         self._catalog = rpc.CatalogServiceStub(self._channel)
+        self._aliases = AliasCalls(self._channel)
         self._log = ChangeLog(self._channel)
         self._workers = worker_service_pb2_grpc.WorkerServiceStub(self._channel)
 
@@ -73,9 +79,7 @@ class Client(Inference):
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
         self.close()
 
     # Finding
@@ -167,18 +171,11 @@ class Client(Inference):
 
     def alias(self, ref: str, alias: str) -> records.Alias:
         """The model's alias of that name."""
-        with translated():
-            return wire.alias(self._catalog.GetAlias(pb.GetAliasRequest(model=parse(ref).model, alias=alias)).alias)
+        return self._aliases.get(parse(ref).model, alias)
 
     def aliases(self, ref: str) -> Iterator[records.Alias]:
         """The model's aliases, by name."""
-        name = parse(ref).model
-
-        def fetch(token: str) -> tuple[Sequence[records.Alias], str]:
-            page = self._catalog.ListAliases(pb.ListAliasesRequest(model=name, page_token=token))
-            return [wire.alias(alias) for alias in page.aliases], page.next_page_token
-
-        return paged(fetch)
+        return self._aliases.list(parse(ref).model)
 
     def set_alias(
         self,
@@ -193,23 +190,11 @@ class Client(Inference):
 
         With `etag`, only if it is still the alias's (`absent`: if there is none yet); else ETAG_MISMATCH.
         """
-        if isinstance(targets, int):
-            targets = [records.AliasTarget(targets, 1)]
-        with building():
-            moved = model_pb2.Alias(
-                model=parse(ref).model,
-                alias=Alias(alias).name,
-                targets=[model_pb2.AliasTarget(version=target.version, weight=target.weight) for target in targets],
-                serving=wire.serving_to_pb(serving),
-            )
-        with translated():
-            return wire.alias(self._catalog.SetAlias(pb.SetAliasRequest(alias=moved, etag=etag)).alias)
+        return self._aliases.set(parse(ref).model, alias, targets, etag, serving)
 
     def delete_alias(self, ref: str, alias: str, *, etag: str = "") -> None:
         """Remove the alias; with `etag`, only if it is still the alias's."""
-        request = pb.DeleteAliasRequest(model=parse(ref).model, alias=alias, etag=etag)
-        with translated():
-            self._catalog.DeleteAlias(request)
+        self._aliases.delete(parse(ref).model, alias, etag)
 
     # Changes
 
@@ -308,10 +293,9 @@ class Client(Inference):
         With `directory`, its files appear there all at once, as copies. LOCAL_PATH_INVALID where it is not empty;
         with `force`, files of the same names are replaced and others stay. `only` are glob patterns of paths.
         """
-        settings = config.cache_config()
         return pull_version(
             self._channel,
-            NodeCache(settings.root, settings.budget_bytes),
+            _cache(),
             self.version(ref),
             directory=None if directory is None else Path(directory),
             only=only,
@@ -322,9 +306,7 @@ class Client(Inference):
     @contextmanager
     def hold(self, ref: str) -> Generator[records.PullResult]:
         """The version's files in the cache, pulled if need be, and kept there for the length of the block."""
-        settings = config.cache_config()
-        cache = NodeCache(settings.root, settings.budget_bytes)
-        with hold_version(self._channel, cache, self.version(ref)) as result:
+        with hold_version(self._channel, _cache(), self.version(ref)) as result:
             yield result
 
     # Tensors
@@ -369,6 +351,30 @@ class Client(Inference):
         """
         return diff_sides(self, self._channel, (a, b), norms=norms, progress=progress)
 
+    # Training
+
+    def finetune(
+        self,
+        base: str,
+        data: str | os.PathLike[str],
+        *,
+        to: str,
+        recipe: str = "",
+        budget: Budget | None = None,
+        promotion: Promotion | None = None,
+        priority: int = 0,
+        progress: Progress | None = None,
+        **parameters: ParameterValue,
+    ) -> TrainingJob:
+        """Train the version `base` with the data into a new version of the model `to`; the job that does it.
+
+        Data are a file, a folder (`modelzoo.datasets`), or a dataset's reference. Local ones are checked row by row and
+        published as the dataset `to-data`. `modelzoo.finetuning` says how the recipe is chosen, and states errors.
+        """
+        spec = JobSpec(base, "", to, recipe, parameters, budget=budget or Budget(), promotion=promotion or Promotion())
+        wanted = publish(self, prepare(self, spec, data), progress)
+        return self.jobs.open(self.jobs.create(wanted, priority=priority).name)
+
     # The zoo itself
 
     def whoami(self) -> records.Principal:
@@ -378,5 +384,10 @@ class Client(Inference):
     def workers(self) -> list[records.Worker]:
         """The workers that serve now, and what they hold."""
         with translated():
-            response = self._workers.ListWorkers(worker_service_pb2.ListWorkersRequest())
-        return [wire.worker(worker) for worker in response.workers]
+            found = self._workers.ListWorkers(worker_service_pb2.ListWorkersRequest()).workers
+        return [wire.worker(worker) for worker in found]
+
+
+def _cache() -> NodeCache:
+    settings = config.cache_config()
+    return NodeCache(settings.root, settings.budget_bytes)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["load_directory", "load_processor_directory", "read_json"]
+__all__ = ["load_directory", "load_directory_for", "load_processor_directory", "read_json"]
 
 JSON_BYTES_MAX = 16 * 1024 * 1024
 # Modules are built one by one in Python; a config that asks for more would keep a process busy for minutes.
@@ -77,22 +77,63 @@ def load_directory(
     import torch
 
     config = _read_config(path)
-    model_class = _model_class(config)
-    tensors = _Tensors(weights or (lambda: path))
-    with _told_apart("the weights do not fit the architecture"), _without_bar():
-        model, info = model_class.from_pretrained(
-            None,
-            config=config,
-            state_dict=tensors,
-            dtype="auto" if dtype is None else dtype,
-            output_loading_info=True,
-        )
+    model, info = _filled(_model_class(config), config, _Tensors(weights or (lambda: path)), dtype)
     absent = sorted(info["missing_keys"]) + sorted(str(key[0]) for key in info["mismatched_keys"])
     if absent:
         named = ", ".join(absent[:NAMED_MAX]) + (", ..." if len(absent) > NAMED_MAX else "")
         raise _failed(f"{len(absent)} tensors are missing or have another shape than config.json says: {named}")
     _restore_generation_config(model, path)
     return cast(torch.nn.Module, model.eval())
+
+
+def load_directory_for(
+    path: Path,
+    task_classes: Mapping[Any, Any],
+    dtype: "torch.dtype",
+    changes: Mapping[str, Any] | None = None,
+    *,
+    fresh_head: bool = False,
+) -> "tuple[nn.Module, frozenset[str]]":
+    """The directory's model as the class that `task_classes` (one of transformers' or ours, by config class) has for
+    it, its config with `changes`, and the names of the tensors that are new: drawn at random, as they are not in the
+    files or have another shape there, or, with `fresh_head`, lie outside of the body that models of its kind share.
+    All tensors are copies, which may change.
+
+    Raises MODEL_UNSUPPORTED where there is no such class, and as `load_directory`.
+    """
+    import torch
+
+    config = _read_config(path)
+    found = task_classes.get(type(config), None)
+    if found is None:
+        raise _unsupported(f"there is no network for this task around a {config.model_type}")
+    config.update({**(changes or {}), "architectures": [found.__name__]})
+    tensors: Mapping[str, torch.Tensor] = _Tensors(lambda: path)
+    body = f"{found.base_model_prefix}."
+    if fresh_head and any(name.startswith(body) for name in tensors):
+        tensors = {name: tensor for name, tensor in tensors.items() if name.startswith(body)}
+    with _without_report():
+        model, info = _filled(found, config, tensors, dtype, ignore_mismatched_sizes=True)
+    new = {*info["missing_keys"], *(str(key[0]) for key in info["mismatched_keys"])}
+    with torch.no_grad():
+        for tensor in (*model.parameters(), *model.buffers()):
+            tensor.data = tensor.data.clone()
+    _restore_generation_config(model, path)
+    return cast(torch.nn.Module, model.eval()), frozenset(new)
+
+
+def _filled(
+    model_class: Any, config: Any, tensors: "Mapping[str, torch.Tensor]", dtype: Any, **options: bool
+) -> tuple[Any, Any]:
+    with _told_apart("the weights do not fit the architecture"), _without_bar():
+        return model_class.from_pretrained(
+            None,
+            config=config,
+            state_dict=tensors,
+            dtype="auto" if dtype is None else dtype,
+            output_loading_info=True,
+            **options,
+        )
 
 
 def load_processor_directory(path: Path) -> Any:
@@ -290,6 +331,19 @@ def _without_bar() -> Generator[None]:
     finally:
         if shown:
             logging.enable_progress_bar()
+
+
+@contextlib.contextmanager
+def _without_report() -> Generator[None]:
+    """No table of new tensors in the log: who asks for them gets their names."""
+    from transformers.utils import logging
+
+    level = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(level)
 
 
 @contextlib.contextmanager

@@ -68,6 +68,15 @@ _HINTS = {
     "STREAM_INTERRUPTED": "run the command again",
     "QUEUE_FULL": "run the command again in a moment",
     "WORKER_UNAVAILABLE": "`zoo workers` shows who serves",
+    "JOB_NOT_FOUND": "`zoo jobs list` shows those that you can see",
+    "RECIPE_UNKNOWN": "`zoo recipes` lists them",
+    "PARAMETER_UNKNOWN": "`zoo recipes NAME` shows a recipe's parameters",
+    "PARAMETER_INVALID": "`zoo recipes NAME` shows what each may be",
+    "COLUMN_MISSING": "`zoo recipes` shows which columns each recipe needs",
+    "TRAINER_MISSING": "`zoo recipes` shows on which resource classes there are trainers",
+    "LOSS_NOT_FINITE": "a lower learning rate may help: `--set learning_rate=...`",
+    "ATTEMPTS_EXHAUSTED": "`zoo jobs logs JOB` shows what happened",
+    "OUT_OF_MEMORY": "a smaller batch may help: `--set batch_size=...`",
     "SWEEPING_OFF": "`zoo sweep --status` says more; `zoo sweep --unfreeze` ends a freeze",
 }
 

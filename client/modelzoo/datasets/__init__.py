@@ -15,5 +15,6 @@ Splits are told by names as on the Hugging Face Hub: `train.jsonl`, `data/test-0
 
 from modelzoo.datasets.facts import DatasetFacts, Feature, Split
 from modelzoo.datasets.reading import read_dataset
+from modelzoo.datasets.streaming import Row, stream_rows
 
-__all__ = ["DatasetFacts", "Feature", "Split", "read_dataset"]
+__all__ = ["DatasetFacts", "Feature", "Row", "Split", "read_dataset", "stream_rows"]

@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 from modelzoo.errors import InvalidArgument
 
-__all__ = ["IMAGES", "SOUNDS", "dataset_invalid", "rows_by_split", "split_of"]
+__all__ = ["IMAGES", "ROW_FILES", "SOUNDS", "dataset_invalid", "rows_by_split", "split_of"]
 
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 SOUNDS = frozenset({".wav", ".flac", ".ogg", ".mp3"})
@@ -18,6 +18,8 @@ _ROWS: Mapping[str, str] = {
     ".tsv": "csv",
     ".json": "coco",
 }
+# How files of rows end.
+ROW_FILES = frozenset(_ROWS)
 # Beside the rows of any format: they describe it.
 _ASIDE = frozenset({"dataset_info.json", "dataset_infos.json", "state.json", "dataset_dict.json"})
 _SPLITS = {

@@ -7,7 +7,7 @@ from modelzoo.datasets.facts import DatasetFacts, Feature, Split
 from modelzoo.datasets.layout import dataset_invalid
 from modelzoo.errors import FailedPrecondition
 
-__all__ = ["read_parquet"]
+__all__ = ["open_parquet", "read_parquet"]
 
 # Footers of files with thousands of row groups are a few megabytes.
 FOOTER_BYTES_MAX = 64 * 1024 * 1024
@@ -33,7 +33,8 @@ def read_parquet(
     return DatasetFacts("parquet", tuple(found), features or ())
 
 
-def _footer(path: str, file: BinaryIO, size: int) -> tuple[int, tuple[Feature, ...]]:
+def open_parquet(path: str, file: BinaryIO, size: int) -> Any:
+    """pyarrow's ParquetFile. DATASET_INVALID where it is truncated or no Parquet."""
     parquet = _pyarrow()
     file.seek(max(0, size - 8))
     end = file.read(8)
@@ -42,10 +43,17 @@ def _footer(path: str, file: BinaryIO, size: int) -> tuple[int, tuple[Feature, .
         raise dataset_invalid(f"{path} does not end as Parquet does: it is truncated, or something else")
     file.seek(0)
     try:
-        opened = parquet.ParquetFile(file)
+        return parquet.ParquetFile(file)
+    # pyarrow raises every kind over foreign bytes.
+    except Exception as error:
+        raise dataset_invalid(f"{path} cannot be read as Parquet ({type(error).__name__})") from error
+
+
+def _footer(path: str, file: BinaryIO, size: int) -> tuple[int, tuple[Feature, ...]]:
+    opened = open_parquet(path, file, size)
+    try:
         schema = opened.schema_arrow
         rows = int(opened.metadata.num_rows)
-    # pyarrow raises every kind over foreign bytes.
     except Exception as error:
         raise dataset_invalid(f"{path} cannot be read as Parquet ({type(error).__name__})") from error
     return rows, tuple(Feature(column.name, _type(column), column.nullable) for column in schema)

@@ -12,7 +12,7 @@ from modelzoo.datasets.layout import SOUNDS, dataset_invalid, rows_by_split
 from modelzoo.datasets.rows import Columns, Faults, Labels
 from modelzoo.datasets.tables import Row, csv_rows, jsonl_rows
 
-__all__ = ["Open", "read_dataset"]
+__all__ = ["Open", "coco_document", "read_dataset"]
 
 # Of text, which has to be read to be counted: about ten seconds. What comes after is of the dataset, and not counted.
 SCAN_BYTES_MAX = 512 * 1024 * 1024
@@ -130,19 +130,24 @@ class _Reader:
         return Split(name, images, sum(self.sizes[path] for path in paths), len(paths), labels.counts())
 
     def _coco_document(self, path: str) -> dict[str, Any]:
-        if self.sizes[path] > DOCUMENT_BYTES_MAX:
-            raise dataset_invalid(f"{path} is over {DOCUMENT_BYTES_MAX} bytes: divide its pictures among several files")
         with self.open_file(path) as file:
-            try:
-                document: Any = json.loads(file.read())
-            except (ValueError, RecursionError) as error:
-                raise dataset_invalid(f"{path} is not JSON") from error
-        if not _is_coco(document):
-            raise dataset_invalid(
-                f"{path} is not in COCO's form: an object with lists `images` and `categories`, whose items have an "
-                "`id`, and `annotations`; rows one a line belong in *.jsonl"
-            )
-        return document
+            return coco_document(path, file, self.sizes[path])
+
+
+def coco_document(path: str, file: BinaryIO, size: int) -> dict[str, Any]:
+    """The document of COCO's form that the file holds; DATASET_INVALID where it is something else."""
+    if size > DOCUMENT_BYTES_MAX:
+        raise dataset_invalid(f"{path} is over {DOCUMENT_BYTES_MAX} bytes: divide its pictures among several files")
+    try:
+        document: Any = json.loads(file.read())
+    except (ValueError, RecursionError) as error:
+        raise dataset_invalid(f"{path} is not JSON") from error
+    if not _is_coco(document):
+        raise dataset_invalid(
+            f"{path} is not in COCO's form: an object with lists `images` and `categories`, whose items have an "
+            "`id`, and `annotations`; rows one a line belong in *.jsonl"
+        )
+    return document
 
 
 def _is_coco(document: Any) -> bool:

@@ -8,7 +8,7 @@ from modelzoo.datasets.facts import Feature
 from modelzoo.datasets.layout import dataset_invalid
 from modelzoo.errors import InvalidArgument
 
-__all__ = ["Columns", "Faults", "Labels"]
+__all__ = ["FAULTS_SHOWN", "LABEL_COLUMNS", "Columns", "Faults", "Labels"]
 
 FAULTS_SHOWN = 20
 COLUMNS_MAX = 1000
@@ -34,16 +34,24 @@ class Faults:
         self._shown: list[str] = []
 
     def add(self, path: str, line: int, problem: str) -> None:
+        self.add_at(f"{path}, line {line}", problem)
+
+    def add_at(self, place: str, problem: str) -> None:
+        """The same of a row that is no line."""
         self._count += 1
         if len(self._shown) < FAULTS_SHOWN:
-            self._shown.append(f"{path}, line {line}: {problem}")
+            self._shown.append(f"{place}: {problem}")
+
+    def add_more(self, count: int) -> None:
+        """So many others, of which no more is known."""
+        self._count += count
 
     def raise_if_any(self) -> None:
         """DATASET_INVALID that names the rows; metadata `faults` counts them."""
         if not self._count:
             return
         more = f"; and {self._count - len(self._shown)} more" if self._count > len(self._shown) else ""
-        error = dataset_invalid(f"{self._count} of its rows cannot be read: {'; '.join(self._shown)}{more}")
+        error = dataset_invalid(f"{self._count} of its rows cannot be used: {'; '.join(self._shown)}{more}")
         raise InvalidArgument(error.reason, error.message, metadata={"faults": str(self._count)})
 
 

@@ -4,12 +4,13 @@ import csv
 import io
 import json
 from collections.abc import Iterator, Mapping
+from pathlib import PurePosixPath
 from typing import Any, BinaryIO, NoReturn, cast
 
 from modelzoo.datasets.layout import dataset_invalid
 from modelzoo.datasets.rows import Faults
 
-__all__ = ["Row", "csv_rows", "jsonl_rows"]
+__all__ = ["Row", "csv_rows", "jsonl_rows", "numbered_rows"]
 
 ROW_BYTES_MAX = 16 * 1024 * 1024
 BOM = b"\xef\xbb\xbf"
@@ -17,8 +18,25 @@ BOM = b"\xef\xbb\xbf"
 Row = Mapping[str, Any]
 
 
+def numbered_rows(path: str, file: BinaryIO, faults: Faults) -> Iterator[tuple[int, Row]]:
+    """The rows of a text file, CSV or JSON lines as its name says, each with the number of its last line."""
+    suffix = PurePosixPath(path).suffix.lower()
+    if suffix in (".csv", ".tsv"):
+        return _numbered_csv(path, file, "\t" if suffix == ".tsv" else ",", faults)
+    return _numbered_jsonl(path, file, faults)
+
+
 def jsonl_rows(path: str, file: BinaryIO, faults: Faults) -> Iterator[Row]:
     """The objects of the lines that are not blank. Numbers have to be finite, keys different, text UTF-8."""
+    return (row for _, row in _numbered_jsonl(path, file, faults))
+
+
+def csv_rows(path: str, file: BinaryIO, delimiter: str, faults: Faults) -> Iterator[Row]:
+    """The rows below the line of names, as many values in each as there are names: strings, or None for nothing."""
+    return (row for _, row in _numbered_csv(path, file, delimiter, faults))
+
+
+def _numbered_jsonl(path: str, file: BinaryIO, faults: Faults) -> Iterator[tuple[int, Row]]:
     for number, line in enumerate(_lines(path, file), 1):
         data = line.removeprefix(BOM) if number == 1 else line
         if not data.strip():
@@ -33,13 +51,12 @@ def jsonl_rows(path: str, file: BinaryIO, faults: Faults) -> Iterator[Row]:
             faults.add(path, number, f"it is not JSON: {error}")
         else:
             if isinstance(row, dict):
-                yield cast(dict[str, Any], row)
+                yield number, cast(dict[str, Any], row)
             else:
                 faults.add(path, number, "it is not an object")
 
 
-def csv_rows(path: str, file: BinaryIO, delimiter: str, faults: Faults) -> Iterator[Row]:
-    """The rows below the line of names, as many values in each as there are names: strings, or None for nothing."""
+def _numbered_csv(path: str, file: BinaryIO, delimiter: str, faults: Faults) -> Iterator[tuple[int, Row]]:
     text = io.TextIOWrapper(io.BufferedReader(_Bounded(path, file)), encoding="utf-8-sig", newline="")
     csv.field_size_limit(ROW_BYTES_MAX)  # the module's own is for all of the process, and 128 KiB
     rows = csv.reader(text, delimiter=delimiter, strict=True)
@@ -53,7 +70,7 @@ def csv_rows(path: str, file: BinaryIO, delimiter: str, faults: Faults) -> Itera
             elif len(values) != len(names):
                 faults.add(path, rows.line_num, f"it has {len(values)} values, and the first line {len(names)} names")
             else:
-                yield {name: value or None for name, value in zip(names, values, strict=True)}
+                yield rows.line_num, {name: value or None for name, value in zip(names, values, strict=True)}
     except UnicodeDecodeError:
         # Decoding runs ahead in blocks: the line is not known.
         raise dataset_invalid(f"{path} is not UTF-8, somewhere after line {rows.line_num}: convert it") from None

@@ -39,6 +39,11 @@ class Tokenizing:
         return self._tokenizer.eos_token_id
 
     @property
+    def end_text(self) -> str:
+        """What the end token is written as; empty where there is none."""
+        return str(self._tokenizer.eos_token or "")
+
+    @property
     def pad_token(self) -> int:
         """The token that fills up a batch; masked, so any will do where there is none."""
         return self._tokenizer.pad_token_id or 0

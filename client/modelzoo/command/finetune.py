@@ -1,0 +1,197 @@
+"""`zoo finetune`: from a model and data to a better model."""
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from modelzoo.command.bars import progress_bar
+from modelzoo.command.following import detaching, follow
+from modelzoo.command.job_text import duration_text, measured_rows
+from modelzoo.command.session import open_client
+from modelzoo.command.sweeping import follow_sweep, read_choices
+from modelzoo.command.terminal import answer, count_text, line, note, print_table, shortened
+
+if TYPE_CHECKING:
+    from modelzoo.client import Client
+    from modelzoo.finetuning import Plan
+    from modelzoo.records import Version
+    from modelzoo.training_records import Job, JobSpec
+
+__all__ = ["register"]
+
+EXAMPLES = """\
+Examples:
+
+\b
+  zoo finetune zoo/all-minilm-l6-v2 topics.jsonl --to team/topics
+  zoo finetune zoo/efficientnet-lite0 ./digits --to team/digits --steps 200 --promote prod
+  zoo finetune zoo/all-minilm-l6-v2 team/topics-data@3 --to team/topics --set learning_rate=3e-5 --detach
+  zoo finetune zoo/all-minilm-l6-v2 topics.csv --to team/topics --dry-run
+  zoo finetune zoo/all-minilm-l6-v2 topics.csv --to team/topics --try learning_rate=1e-5,3e-5,1e-4
+  zoo finetune zoo/all-minilm-l6-v2 topics.csv --to team/topics --try learning_rate=1e-6..1e-3:log --trials 8
+"""
+
+
+def register(app: typer.Typer) -> None:
+    """Add the command."""
+    app.command("finetune", epilog=EXAMPLES)(finetune)
+
+
+def finetune(
+    base: Annotated[str, typer.Argument(metavar="BASE", help="The version to start from.")],
+    data: Annotated[
+        str,
+        typer.Argument(
+            metavar="DATA",
+            help="A file (*.jsonl, *.csv, *.parquet), a folder (the same, pictures in folders by label, COCO, an audio "
+            "manifest), or the reference of a dataset. What is there as a file is a file.",
+        ),
+    ],
+    to: Annotated[str, typer.Option(metavar="NAMESPACE/NAME", help="The model that gets the new version.")],
+    recipe: Annotated[
+        str, typer.Option(metavar="NAME", help="How to train; chosen by the model and the data otherwise.")
+    ] = "",
+    set: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAME=VALUE", help="A parameter of the recipe (`zoo recipes NAME`); repeatable."),
+    ] = None,
+    steps: Annotated[int, typer.Option(min=0, help="Optimizer steps at most.")] = 0,
+    epochs: Annotated[float, typer.Option(min=0, help="Times through the data at most.")] = 0.0,
+    minutes: Annotated[float, typer.Option(min=0, help="Minutes of training at most.")] = 0.0,
+    patience: Annotated[
+        int, typer.Option(min=0, help="Stop after so many evaluations that were no better; 0: do not.")
+    ] = 0,
+    promote: Annotated[
+        str,
+        typer.Option(metavar="ALIAS", help="Move this alias to the result, if it is better than what it means now."),
+    ] = "",
+    margin: Annotated[float, typer.Option(min=0, help="Of --promote: by how much it must be better.")] = 0.0,
+    priority: Annotated[int, typer.Option(min=-10, max=10, help="Higher ones are started first.")] = 0,
+    resource_class: Annotated[
+        str, typer.Option(metavar="CLASS", help="Which trainers may have it; `cpu` otherwise.")
+    ] = "",
+    seed: Annotated[int, typer.Option(min=0, help="Where all that is random comes from; 42 otherwise.")] = 0,
+    try_: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--try",
+            metavar="NAME=VALUE,VALUE",
+            help="Train once for each value, and for every combination where it is repeated; the best is promoted.",
+        ),
+    ] = None,
+    trials: Annotated[
+        int, typer.Option(min=0, max=256, help="Of --try: draw so often; values may be LOW..HIGH or LOW..HIGH:log.")
+    ] = 0,
+    detach: Annotated[bool, typer.Option("--detach", help="Do not follow: answer the job, and end.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check everything and say what it costs; send nothing.")
+    ] = False,
+) -> None:
+    """Train a model with your data into a new version of another.
+
+    Every row of local data is looked at first, and they are published as the dataset `NAMESPACE/NAME-data`, once for
+    the same content. The recipe is the one that fits the model's task and the data's columns. The command follows the
+    job and ends with 0 when the version is ready; Ctrl-C detaches, and the job goes on."""
+    from modelzoo.finetuning import prepare
+    from modelzoo.training_records import Budget, JobSpec, Promotion
+
+    if trials and not try_:
+        raise typer.BadParameter("it says how often to draw: say with --try what.", param_hint="--trials")
+    if priority and try_:
+        raise typer.BadParameter("the jobs of a sweep are equal: leave it out.", param_hint="--priority")
+    if margin and not promote:
+        raise typer.BadParameter("it is of --promote: say which alias is to move.", param_hint="--margin")
+    budget = Budget(steps, epochs, minutes * 60 if minutes else None, patience)
+    promotion = Promotion(promote, margin=margin)
+    spec = JobSpec(base, "", to, recipe, resource_class=resource_class, budget=budget, promotion=promotion, seed=seed)
+    with open_client() as client:
+        plan = prepare(client, spec, data, dict(_pair(text) for text in set or ()))
+        choices = read_choices(plan.recipe, try_ or (), is_random=trials > 0)
+        _explain(plan, data)
+        if dry_run:
+            answer(_told(plan), lambda: None)
+            return
+        wanted = _published(client, plan)
+        if choices:
+            sweep = client.jobs.create_sweep(wanted, choices, trials=trials)
+            note(f"sweep     {sweep.name} of {len(sweep.jobs)} jobs")
+            if detach:
+                answer(sweep, lambda: line(sweep.name))
+            else:
+                follow_sweep(client, sweep)
+            return
+        job = client.jobs.open(client.jobs.create(wanted, priority=priority).name)
+        if detach:
+            note(f"`zoo jobs watch {job.name}` follows it")
+            answer(job.record, lambda: line(job.name))
+            return
+        note(f"job       {job.name}")
+        with detaching(job.name, f"zoo jobs watch {job.name}", f"zoo jobs cancel {job.name}"):
+            follow(job, aside=True)
+            version = job.result()
+    answer({"job": job.record, "version": version}, lambda: _print(job.record, version))
+
+
+def _published(client: "Client", plan: "Plan") -> "JobSpec":
+    from modelzoo.finetuning import publish
+
+    if plan.local is None:
+        return plan.spec
+    with progress_bar(f"publishing {plan.spec.output}-data") as progress:
+        wanted = publish(client, plan, progress)
+    note(f"published {wanted.dataset}")
+    return wanted
+
+
+def _explain(plan: "Plan", data: str) -> None:
+    """What was chosen and why, and what it will cost."""
+    base = plan.base
+    note(f"base      {base.reference}: {base.facts.task or 'no task'}, {count_text(base.facts.parameters)} parameters")
+    splits = ", ".join(f"{_rows(split.rows)} of {split.name}" for split in plan.facts.splits)
+    labels = [label for split in plan.facts.splits if split.name == "train" for label in split.labels]
+    counted = f"; {len(labels)} labels: {shortened(', '.join(labels))}" if labels else ""
+    note(f"data      {data}: {splits}{counted}")
+    note(f"recipe    {plan.recipe.name}: {plan.why}")
+    note(f"cost      {_cost(plan)}")
+    for text in plan.notes:
+        note(f"warning   {text}")
+
+
+def _rows(rows: int | None) -> str:
+    return "an unknown number" if rows is None else f"{rows:,} rows"
+
+
+def _cost(plan: "Plan") -> str:
+    steps = "an unknown number of steps" if plan.steps is None else f"at most {plan.steps:,} steps"
+    parameters = f"at most {count_text(plan.base.facts.parameters)} parameters trained"
+    if plan.earlier is None or plan.seconds is None:
+        return f"{steps}, {parameters}; how long is not known: no job of this recipe and base was done before"
+    return f"{steps}, {parameters}; about {duration_text(plan.seconds)}, as {plan.earlier.job} took"
+
+
+def _told(plan: "Plan") -> dict[str, object]:
+    return {
+        "spec": plan.spec,
+        "why": plan.why,
+        "dataset": plan.facts,
+        "notes": plan.notes,
+        "steps": plan.steps,
+        "parameters": plan.base.facts.parameters,
+        "seconds": plan.seconds,
+        "earlier_job": plan.earlier.job if plan.earlier else None,
+    }
+
+
+def _pair(text: str) -> tuple[str, str]:
+    name, equals, value = text.partition("=")
+    if not name or not equals:
+        raise typer.BadParameter(f"{text!a} is not NAME=VALUE.", param_hint="--set")
+    return name, value
+
+
+def _print(job: "Job", version: "Version") -> None:
+    line(version.reference)
+    if job.measured:
+        line()
+        print_table(("METRIC", "BEFORE", "AFTER", "MAJORITY", "SPLIT", "ITEMS"), measured_rows(job.measured))
+    note(f"`zoo show {version.reference}` says more; `zoo run {version.reference} INPUT` uses it")

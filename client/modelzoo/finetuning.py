@@ -1,0 +1,175 @@
+"""From a base and data to a job: everything that can be known is checked before anything is sent."""
+
+import math
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from modelzoo.datasets.checking import check_facts
+from modelzoo.datasets.facts import DatasetFacts
+from modelzoo.errors import FailedPrecondition, InvalidArgument, ZooError
+from modelzoo.progress import Progress
+from modelzoo.recipe_choice import check_parameters, choose_recipe, read_value
+from modelzoo.records import Version
+from modelzoo.reference import Reference, parse
+from modelzoo.training_data import check_local, local_data, publish_local
+from modelzoo.training_records import Budget, Job, JobSpec, ParameterValue, Recipe
+
+if TYPE_CHECKING:
+    from modelzoo.client import Client
+
+__all__ = ["Earlier", "Plan", "expected_steps", "prepare", "publish"]
+
+TRAIN = "train"
+# Parameters whose names mean the same in every recipe that has them.
+EPOCHS, BATCH_SIZE = "epochs", "batch_size"
+
+
+@dataclass(frozen=True, slots=True)
+class Earlier:
+    """A job of the same recipe and base that was done, and how long it took for a step, from its start to its end."""
+
+    job: str
+    seconds_per_step: float
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What will be trained, decided but not begun. `spec` lacks the dataset while the data are `local`.
+
+    `why` says why it is this recipe. `steps` None: not known beforehand. `notes` are worth a second look.
+    """
+
+    spec: JobSpec
+    base: Version
+    recipe: Recipe
+    why: str
+    facts: DatasetFacts
+    notes: tuple[str, ...]
+    local: Path | None
+    steps: int | None
+    earlier: Earlier | None
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it will take, roughly, if it is like the earlier job; None where there is none."""
+        if self.earlier is None or self.steps is None:
+            return None
+        return self.earlier.seconds_per_step * self.steps
+
+
+def prepare(
+    client: "Client", spec: JobSpec, data: str | os.PathLike[str], texts: Mapping[str, str] | None = None
+) -> Plan:
+    """The plan for `spec`, whose dataset are these data, and whose base, recipe and parameters it fills in and checks.
+    `texts` are parameters as people write them.
+
+    Raises what looking at the data raises (DATASET_INVALID, DATASET_UNSUITABLE, LOCAL_PATH_INVALID), what choosing a
+    recipe does (RECIPE_UNKNOWN, TASK_MISMATCH, COLUMN_MISSING), PARAMETER_UNKNOWN and PARAMETER_INVALID.
+    """
+    output = _model(spec.output)
+    base = client.version(spec.base)
+    local = local_data(data)
+    dataset, notes = "", ()
+    if local is not None:
+        checked = check_local(local)
+        facts, notes = checked.facts, checked.notes
+    else:
+        dataset, facts = _stored(client, str(data))
+    columns = [feature.name for feature in facts.features]
+    choice = choose_recipe(client.jobs.recipes(), base, columns, spec.recipe)
+    needed = choice.recipe.columns
+    if local is not None and any(feature.optional for feature in facts.features):
+        check_local(local, needed)  # now that it is known which columns every row must fill
+    written = {name: read_value(choice.recipe, name, text) for name, text in (texts or {}).items()}
+    parameters = check_parameters(choice.recipe, spec.parameters) | written
+    budget = _checked_budget(spec.budget)
+    return Plan(
+        spec=replace(
+            spec,
+            base=base.reference,
+            dataset=dataset,
+            output=output.model,
+            recipe=choice.recipe.name,
+            parameters=parameters,
+        ),
+        base=base,
+        recipe=choice.recipe,
+        why=choice.why,
+        facts=facts,
+        notes=notes,
+        local=local,
+        steps=expected_steps(choice.recipe, parameters, budget, facts),
+        earlier=_earlier(client, choice.recipe.name, base.reference),
+    )
+
+
+def publish(client: "Client", plan: Plan, progress: Progress | None = None) -> JobSpec:
+    """The spec with its dataset; local data are published as the dataset `OUTPUT-data`, once for the same content."""
+    if plan.local is None:
+        return plan.spec
+    dataset = publish_local(client, plan.local, f"{plan.spec.output}-data", progress)
+    return replace(plan.spec, dataset=dataset)
+
+
+def expected_steps(
+    recipe: Recipe, parameters: dict[str, ParameterValue], budget: Budget, facts: DatasetFacts
+) -> int | None:
+    """Optimizer steps at most; None where they are not known beforehand."""
+    chosen = {parameter.name: parameter.default for parameter in recipe.parameters} | parameters
+    limits = [budget.steps] if budget.steps else []
+    rows = next((split.rows for split in facts.splits if split.name == TRAIN), None)
+    epochs, batch = budget.epochs or chosen.get(EPOCHS), chosen.get(BATCH_SIZE)
+    if rows and isinstance(epochs, int | float) and isinstance(batch, int | float) and batch >= 1:
+        limits.append(math.ceil(math.ceil(rows / batch) * epochs))
+    return min(limits, default=None)
+
+
+def _stored(client: "Client", reference: str) -> tuple[str, DatasetFacts]:
+    version = client.version(reference)
+    facts = version.facts.dataset
+    if facts is None:
+        raise FailedPrecondition(
+            "KIND_MISMATCH",
+            f"{version.reference} is no dataset: give a file, a folder, or a version that was pushed with --dataset.",
+            metadata={"kind": "MODEL"},
+        )
+    train = next((split for split in facts.splits if split.name == TRAIN), None)
+    check_facts(facts, train.labels if train else {})
+    return version.reference, facts
+
+
+def _checked_budget(budget: Budget) -> Budget:
+    for what, value in (("steps", budget.steps), ("epochs", budget.epochs), ("wall time", budget.wall_time_s or 0.0)):
+        if not math.isfinite(value) or value < 0:
+            raise InvalidArgument("FIELD_INVALID", f"The {what} of a budget are a number above 0, not {value:g}.")
+    return budget
+
+
+def _model(text: str) -> Reference:
+    found = parse(text)
+    if found.selector is not None:
+        raise InvalidArgument(
+            "REFERENCE_INVALID", f"The zoo gives versions their numbers: train into {found.model}, without '@'."
+        )
+    return found
+
+
+def _earlier(client: "Client", recipe: str, base: str) -> Earlier | None:
+    """The last such job of those that the caller may see."""
+    # It only serves a guess: what keeps it from being made keeps nobody from training.
+    with suppress(ZooError):
+        wanted = f'recipe = "{recipe}" AND base = "{base}" AND state = SUCCEEDED'
+        for job in islice(client.jobs.list(filter=wanted), 1):
+            return _timed(job)
+    return None
+
+
+def _timed(job: Job) -> Earlier | None:
+    if job.start_time is None or job.end_time is None or not job.progress.step:
+        return None
+    return Earlier(job.name, (job.end_time - job.start_time).total_seconds() / job.progress.step)

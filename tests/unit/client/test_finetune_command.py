@@ -1,0 +1,256 @@
+"""`zoo finetune`, `zoo jobs`, `zoo recipes`: what they say, how they follow, and how they end."""
+
+import json
+import re
+import signal
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from modelzoo.client import Client
+from support.front_door import FrontDoor
+from support.published import CHAT
+from support.terminal import ZOO, on_a_terminal
+from support.toy_jobs import ToyTraining
+from support.zoo_in_process import zoo_in_process
+
+Zoo = Callable[..., Result]
+
+ROWS = [{"text": f"a text {n}", "label": "xy"[n % 2]} for n in range(40)]
+JOB = re.compile(r"job_[0-9a-f-]{36}")
+
+
+@pytest.fixture
+def training() -> ToyTraining:
+    return ToyTraining()
+
+
+@pytest.fixture
+def door(tmp_path: Path, training: ToyTraining, monkeypatch: pytest.MonkeyPatch) -> Iterator[FrontDoor]:
+    services = tmp_path / "services"
+    services.mkdir()
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    with zoo_in_process(services, training.handlers()) as door:
+        yield door
+
+
+@pytest.fixture
+def data(client: Client, training: ToyTraining, tree: Callable[..., Path], tmp_path: Path) -> Path:
+    """A file of rows, in a zoo with a base that recipes start from, and a version team/new@1 to answer as result."""
+    for name in ("team/base", "team/new"):
+        version = client.version(client.push(tree(CHAT, "base"), name).reference)
+    for recipe in training.recipes:
+        recipe.base_tasks.append(version.facts.task)
+    file = tmp_path / "topics.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in ROWS))
+    return file
+
+
+def run(training: ToyTraining, job: str) -> None:
+    training.state(job, "RUNNING", actor="w1")
+    training.log(job, "halved the batch", "WARNING")
+    for step in range(1, 9):
+        training.step(job, step, 8, 1 / step)
+    training.checkpoint(job, 8)
+    training.succeed(job, "team/new@1")
+
+
+def made(zoo: Zoo, data: Path, *options: str) -> str:
+    result = zoo("finetune", "team/base", data, "--to", "team/new", "--detach", *options)
+    assert result.exit_code == 0, result.stderr
+    return result.stdout.strip()
+
+
+def test_it_says_what_it_chose_follows_and_answers_the_version(zoo: Zoo, data: Path, training: ToyTraining):
+    training.script = run
+    with data.open("a") as file:
+        file.write(json.dumps(ROWS[0] | {"label": "y"}) + "\n")
+    result = zoo("finetune", "team/base", data, "--to", "team/new", "--set", "batch_size=8", "--epochs", "2")
+    assert result.exit_code == 0, result.stderr
+    assert result.stdout.splitlines()[0] == "team/new@1"
+    assert result.stdout.splitlines()[3].split() == ["accuracy", "0.1", "0.9", "0.25", "test", "200"]
+    said = result.stderr
+    assert "41 rows of train; 2 labels: x, y" in said
+    assert "recipe    text-classification: it starts from" in said
+    assert "finds `text` and `label`" in said
+    assert "at most 12 steps" in said
+    assert "no job of this recipe and base was done before" in said
+    assert "topics.jsonl, line 1 (x) is topics.jsonl, line 41 (y)" in said
+    assert "published team/new-data@1" in said
+    assert "RUNNING  attempt 1  by w1" in said
+    assert "warning: halved the batch" in said
+    assert said.count("step ") == 2  # the first numbers, and the checkpoint: what comes within 5 s is left out
+    assert json.loads(zoo("jobs", "list", "--json").stdout)["jobs"][0]["spec"]["budget"]["epochs"] == 2.0
+
+
+def test_with_json_the_answer_is_one_object_and_an_earlier_job_gives_the_time(
+    zoo: Zoo, data: Path, training: ToyTraining
+):
+    training.script = run
+    first = zoo("finetune", "team/base", data, "--to", "team/new", "--json")
+    answered = json.loads(first.stdout)
+    assert (answered["job"]["state"], answered["version"]["version"], first.stderr) == ("SUCCEEDED", 1, "")
+    assert (
+        f"as {answered['job']['name']} took"
+        in zoo("finetune", "team/base", "team/new-data", "--to", "team/new", "--dry-run").stderr
+    )
+    assert len(training.jobs) == 1
+
+
+def test_a_dry_run_sends_nothing(zoo: Zoo, data: Path, training: ToyTraining):
+    told = json.loads(zoo("finetune", "team/base", data, "--to", "team/new", "--dry-run", "--json").stdout)
+    assert (told["spec"]["recipe"], told["steps"], told["seconds"]) == ("text-classification", 9, None)
+    assert zoo("show", "team/new-data").exit_code == 3
+    assert not training.jobs
+
+
+def test_a_failed_job_ends_the_command_with_its_reason_and_a_hint(zoo: Zoo, data: Path, training: ToyTraining):
+    training.script = lambda toy, name: toy.state(name, "FAILED", reason="LOSS_NOT_FINITE", message="At step 3.")
+    result = zoo("finetune", "team/base", data, "--to", "team/new")
+    assert (result.exit_code, result.stdout) == (6, "")
+    assert all(word in result.stderr for word in ("At step 3.", "lower learning rate", "reason: LOSS_NOT_FINITE"))
+    watched = zoo("jobs", "watch", training.only())
+    assert (watched.exit_code, "FAILED, LOSS_NOT_FINITE: At step 3." in watched.stdout) == (7, True)
+
+
+WRONG = (
+    (("--set", "learning_rat=1"), 6, "did you mean learning_rate?"),
+    (("--set", "learning_rate=nan"), 6, "zoo recipes NAME"),
+    (("--set", "learning_rate"), 2, "NAME=VALUE"),
+    (("--set", "batch_size=many"), 6, "whole number"),
+    (("--recipe", "text-classificatio"), 6, "did you mean text-classification?"),
+    (("--try", "learning_rate=1e-5..1e-3"), 2, "--trials"),
+    (("--try", "learning_rate=1e-5,2"), 6, "at most 1"),
+    (("--trials", "3"), 2, "--try"),
+    (("--margin", "1"), 2, "--promote"),
+    (("--to", "team/x@1"), 6, "without '@'"),
+)
+
+
+def test_what_is_wrong_is_said_before_anything_is_sent(zoo: Zoo, data: Path, training: ToyTraining):
+    for options, code, says in WRONG:
+        result = zoo("finetune", "team/base", data, "--to", "team/new", *options)
+        assert (result.exit_code, says in " ".join(result.stderr.split())) == (code, True), result.stderr
+    assert not training.jobs
+
+
+def test_bad_rows_are_listed_with_their_lines(zoo: Zoo, data: Path):
+    data.write_text(data.read_text() + "no\n" * 30 + '{"text": 1, "label": "x"}\n')
+    result = zoo("finetune", "team/base", data, "--to", "team/new", "--json")
+    error = json.loads(result.stderr)["error"]
+    assert (result.exit_code, error["reason"], error["metadata"]["faults"]) == (6, "DATASET_INVALID", "31")
+    assert "topics.jsonl, line 41" in error["message"]
+
+
+def test_a_job_is_looked_at_and_decided_about(zoo: Zoo, data: Path, training: ToyTraining):
+    job = made(zoo, data, "--priority", "3")
+    assert JOB.fullmatch(job)
+    assert zoo("jobs", "pause", job).stdout == f"{job}: PAUSED\n"
+    assert zoo("jobs", "resume", job).stdout == f"{job}: QUEUED\n"
+    assert (
+        zoo("jobs", "update", job, "--priority", "5", "--label", "why=test").stdout == f"{job}: priority 5  why=test\n"
+    )
+    training.state(job, "RUNNING", actor="w1")
+    assert "it will be CANCELLED at its trainer's next step" in zoo("jobs", "cancel", job).stdout
+    assert "RUNNING (to cancel)" in zoo("jobs", "list", "--state", "running").stdout
+    training.state(job, "CANCELLED", actor="w1")
+    shown = zoo("jobs", "show", job).stdout
+    assert all(word in shown for word in ("CANCELLED", "team/new-data@1", "learning_rate", "why=test", "w1"))
+    assert zoo("jobs", "pause", job).exit_code == 6
+    assert "zoo jobs list" in zoo("jobs", "show", "job_x").stderr
+    assert zoo("jobs", "list", "--state", "asleep").exit_code == 2
+    assert json.loads(zoo("jobs", "list", "--state", "queued", "--json").stdout) == {"jobs": []}
+
+
+def test_logs_and_events_go_to_pipes_as_lines(zoo: Zoo, data: Path, training: ToyTraining):
+    job = made(zoo, data)
+    run(training, job)
+    logged = zoo("jobs", "logs", job).stdout.splitlines()
+    assert [line[10:].split()[0] for line in logged] == ["QUEUED", "RUNNING", "warning:", "checkpoint", "SUCCEEDED"]
+    events = [json.loads(line) for line in zoo("jobs", "watch", job, "--json").stdout.splitlines()]
+    assert [event["sequence"] for event in events] == list(range(1, 14))
+    assert events[3]["metrics"]["progress"]["loss"] == 1.0
+    assert len(zoo("jobs", "watch", job, "--json", "--after", "10").stdout.splitlines()) == 3
+    assert zoo("jobs", "watch", job).stdout.splitlines()[-1] == f"{job}: team/new@1 is ready"
+
+
+def test_two_jobs_stand_side_by_side_where_they_differ(zoo: Zoo, data: Path, training: ToyTraining):
+    training.script = run
+    a, b = made(zoo, data), made(zoo, data, "--set", "learning_rate=1e-3", "--set", "freeze=true")
+    rows = {line.split()[0]: line.split()[1:] for line in zoo("jobs", "diff", a, b).stdout.splitlines()[1:]}
+    assert (rows["learning_rate"], rows["freeze"]) == (["5e-05", "0.001"], ["-", "true"])
+    assert "base" not in rows
+    every = json.loads(zoo("jobs", "diff", a, b, "--all", "--json").stdout)["differences"]
+    assert {"name": "accuracy (test)", "a": "0.9", "b": "0.9", "differs": False} in every
+    assert zoo("jobs", "diff", a, a).stdout == "they are alike\n"
+
+
+def test_recipes_are_listed_and_one_is_explained(zoo: Zoo):
+    assert "text|sentence, label" in zoo("recipes").stdout
+    assert "sentence-embedding" not in zoo("recipes", "--task", "fill-mask").stdout
+    shown = zoo("recipes", "text-classification").stdout
+    assert re.search(r"learning_rate +5e-05 +number > 0 <= 1 +What learning_rate does\.", shown)
+    assert re.search(r"schedule +linear +linear \| cosine", shown)
+    assert re.search(r"freeze +by the data +true \| false", shown)
+    assert "did you mean text-classification?" in zoo("recipes", "text-clasification").stderr
+    assert json.loads(zoo("recipes", "--json").stdout)["recipes"][1]["metric"] == "accuracy"
+
+
+def test_a_grid_tells_of_each_trial_and_marks_the_best(zoo: Zoo, data: Path, training: ToyTraining):
+    scores = iter((0.5, 0.7, 0.6))
+    training.script = lambda toy, name: toy.succeed(name, "team/new@1", after=next(scores))
+    result = zoo("finetune", "team/base", data, "--to", "team/new", "--try", "learning_rate=1e-5,3e-5,1e-4")
+    assert result.exit_code == 0, result.stderr
+    assert "2 of 3  SUCCEEDED  learning_rate=3e-05  accuracy 0.7" in result.stderr
+    best = next(line for line in result.stdout.splitlines() if line.endswith("best"))
+    assert "3e-05" in best
+    (sweep,) = training.sweeps
+    assert zoo("jobs", "sweep", sweep).stdout == result.stdout
+    answered = json.loads(zoo("jobs", "sweep", sweep, "--json").stdout)
+    assert (answered["sweep"]["best"], len(answered["jobs"])) == (best.split()[0], 3)
+
+
+def test_a_terminal_shows_a_bar_a_curve_and_the_last_lines(zoo: Zoo, data: Path, training: ToyTraining):
+    job = made(zoo, data)
+    run(training, job)
+    shown = on_a_terminal("jobs", "watch", job)
+    assert "\x1b[" in shown  # it draws in place
+    for word in (
+        "SUCCEEDED",
+        "step 8/8",
+        "loss 0.125",
+        "320 examples/s",
+        "ETA 1 min 30 s",
+        "host w1",
+        "halved the batch",
+    ):
+        assert word in shown, repr(shown)
+    assert re.search("[\u2801-\u28ff]{5}", shown)
+
+
+def test_a_terminal_is_not_told_what_to_do_by_a_log(zoo: Zoo, data: Path, training: ToyTraining):
+    job = made(zoo, data)
+    training.log(job, "\x1b]0;owned\x07 [red]plain[/red]")
+    training.succeed(job, "team/new@1")
+    shown = on_a_terminal("jobs", "watch", job)
+    assert "\x1b]0;owned" not in shown
+    assert "[red]plain[/red]" in shown
+
+
+@pytest.mark.usefixtures("zoo")
+def test_an_interrupt_detaches_and_says_how_to_come_back(data: Path, training: ToyTraining):
+    words = [ZOO, "finetune", "team/base", str(data), "--to", "team/new"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert training.watching.wait(60)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=60)
+        finally:
+            process.kill()
+    job = training.only()
+    assert (process.returncode, out) == (130, "")
+    assert f"`zoo jobs watch {job}` comes back, `zoo jobs cancel {job}` ends it" in err
+    assert training.jobs[job].wanted == 1

@@ -1,0 +1,139 @@
+"""From data on this machine to a job: what is checked, what is published, what is refused before anything is sent."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from modelzoo.client import Client
+from modelzoo.errors import FailedPrecondition, InvalidArgument, NotFound
+from modelzoo.training_records import Budget
+from support.front_door import FrontDoor
+from support.published import CHAT
+from support.toy_jobs import ToyTraining
+from support.zoo_in_process import zoo_in_process
+
+Tree = Callable[..., Path]
+
+ROWS = "".join(json.dumps({"text": f"a text {n}", "label": "xy"[n % 2]}) + "\n" for n in range(40))
+
+
+@pytest.fixture
+def training() -> ToyTraining:
+    return ToyTraining()
+
+
+@pytest.fixture
+def door(tmp_path: Path, training: ToyTraining, monkeypatch: pytest.MonkeyPatch) -> Iterator[FrontDoor]:
+    services = tmp_path / "services"
+    services.mkdir()
+    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
+    with zoo_in_process(services, training.handlers()) as door:
+        yield door
+
+
+@pytest.fixture
+def base(client: Client, tree: Tree, training: ToyTraining) -> str:
+    """A base from which every recipe of the toy starts."""
+    reference = client.push(tree(CHAT, "base"), "team/base").reference
+    task = client.version(reference).facts.task
+    for recipe in training.recipes:
+        if task not in recipe.base_tasks:
+            recipe.base_tasks.append(task)
+    return reference
+
+
+def test_a_file_becomes_a_dataset_a_job_and_a_version(client: Client, base: str, training: ToyTraining, tmp_path: Path):
+    data = tmp_path / "test.jsonl"
+    data.write_text(ROWS)
+    training.script = lambda toy, name: toy.succeed(name, "team/new@1")
+    job = client.finetune("team/base", data, to="team/new", learning_rate=1e-4)
+    assert [event.state.state for event in job] == ["QUEUED", "SUCCEEDED"]
+    spec = job.record.spec
+    assert (spec.base, spec.dataset, spec.recipe) == (base, "team/new-data@1", "text-classification")
+    assert (spec.parameters["learning_rate"], client.version(spec.dataset).facts.dataset.splits[0].name) == (
+        1e-4,
+        "train",
+    )
+    client.push(tmp_path / "base", "team/new")
+    assert job.result().reference == "team/new@1"
+
+
+def test_the_same_data_are_one_version_whenever_they_were_published(client: Client, base: str, tmp_path: Path):
+    data = tmp_path / "data.jsonl"
+    published: list[str] = []
+    for content in (ROWS, ROWS * 2, ROWS):
+        data.write_text(content)
+        published.append(client.finetune(base, str(data), to="team/new").record.spec.dataset)
+    assert published == ["team/new-data@1", "team/new-data@2", "team/new-data@1"]
+    assert client.finetune(base, "team/new-data@2", to="team/other").record.spec.dataset == "team/new-data@2"
+
+
+REFUSED = (
+    ({"learning_rat": 1e-4}, "PARAMETER_UNKNOWN", "learning_rate"),
+    ({"learning_rate": 1e9}, "PARAMETER_INVALID", "at most 1"),
+    ({"learning_rate": 0.0}, "PARAMETER_INVALID", "more than 0"),
+    ({"learning_rate": float("nan")}, "PARAMETER_INVALID", "finite"),
+    ({"learning_rate": "high"}, "PARAMETER_INVALID", "finite number"),
+    ({"batch_size": 2.5}, "PARAMETER_INVALID", "whole number"),
+    ({"batch_size": True}, "PARAMETER_INVALID", "whole number"),
+    ({"schedule": "round"}, "PARAMETER_INVALID", "linear, cosine"),
+    ({"freeze": 1}, "PARAMETER_INVALID", "true or false"),
+    ({"recipe": "text-clasification"}, "RECIPE_UNKNOWN", "text-classification"),
+    ({"recipe": "sentence-embedding"}, "COLUMN_MISSING", "`positive`"),
+    ({"to": "team/new@1"}, "REFERENCE_INVALID", "team/new"),
+    ({"budget": Budget(epochs=float("inf"))}, "FIELD_INVALID", "epochs"),
+)
+
+
+def test_what_makes_no_sense_is_refused_before_anything_is_sent(client: Client, base: str, tmp_path: Path):
+    data = tmp_path / "data.jsonl"
+    data.write_text(ROWS)
+    for wrong, reason, says in REFUSED:
+        with pytest.raises(InvalidArgument) as caught:
+            client.finetune(base, data, **({"to": "team/new"} | wrong))
+        assert (caught.value.reason, says in caught.value.message) == (reason, True), caught.value.message
+    with pytest.raises(NotFound):
+        client.model("team/new-data")
+
+
+def test_a_value_that_is_missing_where_the_recipe_needs_one_is_told_by_its_line(
+    client: Client, base: str, tmp_path: Path
+):
+    data = tmp_path / "data.jsonl"
+    data.write_text(ROWS + '{"text": "no label"}\n')
+    with pytest.raises(InvalidArgument, match="line 41: it has no `label`"):
+        client.finetune(base, data, to="team/new")
+
+
+def test_a_folder_with_a_link_that_leaves_it_is_refused(client: Client, base: str, tree: Tree, tmp_path: Path):
+    folder = tree({"train.jsonl": ROWS.encode()}, "data")
+    (folder / "test.jsonl").symlink_to("/etc/hostname")
+    with pytest.raises(InvalidArgument, match="leaves the directory"):
+        client.finetune(base, folder, to="team/new")
+    with pytest.raises(InvalidArgument, match="no such file"):
+        client.finetune(base, tmp_path / "none.csv", to="team/new")
+    with pytest.raises(FailedPrecondition, match="is no dataset"):
+        client.finetune(base, base, to="team/new")
+
+
+def test_a_recipe_is_chosen_by_task_and_columns_or_asked_for(
+    client: Client, base: str, training: ToyTraining, tmp_path: Path
+):
+    data = tmp_path / "data.jsonl"
+    data.write_text(ROWS)
+    other = training.recipes[1]
+    del other.columns[:]
+    with pytest.raises(InvalidArgument, match="Several recipes fit"):
+        client.finetune(base, data, to="team/new")
+    other.task = client.version(base).facts.task
+    other.resource_classes.append("cpu")
+    assert client.finetune(base, data, to="team/new").record.spec.recipe == "sentence-embedding"
+    for recipe in training.recipes:
+        recipe.base_tasks[:] = ["object-detection"]
+    with pytest.raises(FailedPrecondition, match="start from models of object-detection"):
+        client.finetune(base, data, to="team/new")
+    training.recipes.clear()
+    with pytest.raises(InvalidArgument, match="No recipe is known"):
+        client.finetune(base, data, to="team/new")

@@ -1,0 +1,158 @@
+"""What is wrong with rows that a model is to learn from: each by its file and line, all counted."""
+
+import io
+import json
+from collections.abc import Mapping
+
+import pytest
+
+from modelzoo.datasets.checking import Checked, check_dataset
+from modelzoo.datasets.repeats import Repeats
+from modelzoo.errors import InvalidArgument
+
+PNG = b"\x89PNG\r\n\x1a\n"
+WAV = b"RIFF\0\0\0\0WAVE"
+TWO = '{"text": "a", "label": "x"}\n{"text": "b", "label": "y"}\n'
+
+
+def check(files: Mapping[str, bytes | str], *needed: str) -> Checked:
+    stored = {path: data.encode() if isinstance(data, str) else data for path, data in files.items()}
+    return check_dataset({path: len(data) for path, data in stored.items()}, lambda p: io.BytesIO(stored[p]), needed)
+
+
+def refused(files: Mapping[str, bytes | str], *needed: str) -> InvalidArgument:
+    with pytest.raises(InvalidArgument) as caught:
+        check(files, *needed)
+    return caught.value
+
+
+def parquet(**columns: list[object]) -> bytes:
+    import pyarrow
+    from pyarrow import parquet
+
+    out = io.BytesIO()
+    parquet.write_table(pyarrow.Table.from_arrays(list(map(pyarrow.array, columns.values())), list(columns)), out)
+    return out.getvalue()
+
+
+def coco(**changes: object) -> str:
+    document = {
+        "images": [{"id": 1, "file_name": "a.png"}],
+        "annotations": [{"image_id": 1, "category_id": 7, "bbox": [0, 0, 1, 1]}],
+        "categories": [{"id": 7, "name": "cat"}],
+    }
+    return json.dumps(document | changes)
+
+
+@pytest.mark.parametrize(
+    "files",
+    [
+        {"train.jsonl": "\ufeff" + TWO},
+        {"data.csv": "\ufefftext,label\na,x\nb,y\n"},
+        {"data.parquet": parquet(text=["a", "b"], label=["x", "y"])},
+        {"train/x/1.png": PNG + b"1", "train/y/2.png": PNG + b"2"},
+        {"train/a.json": coco(), "train/a.png": PNG},
+        {"m.jsonl": '{"audio": "c/1.wav", "text": "one"}\n', "c/1.wav": WAV},
+    ],
+    ids=lambda files: next(iter(files)),
+)
+def test_what_can_be_learned_from_passes_with_nothing_to_note(files: dict[str, bytes | str]):
+    checked = check(files)
+    assert (checked.notes, checked.repeated) == ((), {})
+    assert [split.rows for split in checked.facts.splits] in ([1], [2])
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({"a.jsonl": TWO + '{"text": "c", "label": 3}\n'}, "a.jsonl, line 3: `label` is a number"),
+        ({"a.jsonl": TWO + '{"text": "c", "n": 1e999}\n'}, "a.jsonl, line 3: `n` is not a finite number"),
+        ({"a.jsonl": TWO + '{"text": "c", "v": [1, [-1e999]]}\n'}, "line 3: `v` is not a finite number"),
+        ({"a.parquet": parquet(n=[1.0, float("nan")])}, "a.parquet, row 2: `n` is not a finite number"),
+        ({"a.jsonl": TWO.encode("utf-16")}, "a.jsonl is UTF-16: convert it"),
+        ({"a.csv": b"x,y\nok,1\n\xe9,2\n"}, "a.csv is not UTF-8"),
+        ({"a.csv": "x,x\n1,2\n"}, "several columns called 'x'"),
+        ({"a.parquet": parquet(x=[1], y=[2]).replace(b"y", b"x")}, "a.parquet"),
+        ({"x/1.png": PNG, "y/2.png": b""}, "y/2.png: y/2.png is empty"),
+        ({"x/1.png": PNG, "y/2.png": b"\x80\x04\x95pickled."}, "y/2.png is not a picture"),
+        ({"m.jsonl": '{"audio": "../1.wav", "text": "x"}\n'}, "outside of the dataset"),
+        (
+            {"m.jsonl": '{"audio": "1.wav"}\n{"audio": "2.wav"}\n', "1.wav": WAV},
+            "m.jsonl, line 2: `audio` names '2.wav'",
+        ),
+        ({"m.jsonl": '{"audio": "1.wav"}\n', "1.wav": PNG}, "1.wav is not a sound"),
+        ({"a.json": coco(), "b.png": PNG}, "a.json, image 1: there is no picture 'a.png'"),
+        ({"a.json": coco(annotations=[{"image_id": 2}]), "a.png": PNG}, "a.json, annotation 1: it names"),
+        (
+            {"a.json": coco(annotations=[{"image_id": 1, "category_id": 7, "bbox": [0, 0, 0, 1]}]), "a.png": PNG},
+            "a.json, annotation 1: its `bbox`",
+        ),
+    ],
+)
+def test_what_cannot_be_used_is_refused_with_its_place(files: dict[str, bytes | str], says: str):
+    error = refused(files)
+    assert (error.reason, says in error.message) == ("DATASET_INVALID", True), error.message
+
+
+@pytest.mark.parametrize(
+    ("files", "says"),
+    [
+        ({"a.jsonl": '{"text": "a", "label": "x"}\n' * 3}, "all rows of train have the label 'x'"),
+        ({"train/x/1.png": PNG, "train/x/2.png": PNG + b"2"}, "label 'x'"),
+        ({"test.jsonl": TWO}, "no rows to train on, but test"),
+    ],
+)
+def test_what_teaches_nothing_is_unsuitable(files: dict[str, bytes | str], says: str):
+    error = refused(files)
+    assert (error.reason, says in error.message) == ("DATASET_UNSUITABLE", True), error.message
+
+
+def test_faults_of_every_kind_are_counted_together_and_twenty_are_shown():
+    bad = 'no\n{"text": 1, "label": "x"}\n{"text": "", "label": "x"}\n'
+    error = refused({"train.jsonl": TWO + bad * 10, "test.jsonl": "no\n"}, "text|sentence", "label")
+    assert (error.metadata["faults"], error.message.count("line ") >= 20) == ("31", True)
+    assert "test.jsonl, line 1" in error.message
+    assert "train.jsonl, line 5: it has no `text` or `sentence`" in error.message
+    assert "and 11 more" in error.message
+
+
+def test_missing_files_are_counted_too():
+    rows = "".join(f'{{"audio": "{n}.wav", "text": "x"}}\n' for n in range(50))
+    error = refused({"m.jsonl": rows, "0.wav": WAV})
+    assert (error.metadata["faults"], "and 29 more" in error.message) == ("49", True)
+
+
+def test_rows_in_train_and_test_are_counted_and_shown_whatever_their_label_is():
+    test = '{"label": "y", "text": "a"}\n{"text": "c", "label": "x"}\n'
+    checked = check({"train.jsonl": TWO + TWO, "test.jsonl": test})
+    assert checked.repeated == {"test": 1}
+    assert "test.jsonl, line 1 is train.jsonl, line 1" in checked.notes[0]
+
+
+def test_pictures_repeat_by_their_content():
+    files = {"train/x/1.png": PNG + b"1", "train/y/2.png": PNG, "test/x/3.png": PNG + b"1", "test/y/1.png": PNG + b"4"}
+    assert check(files).repeated == {"test": 1}
+
+
+def test_one_example_with_two_labels_and_labels_that_train_lacks_are_noted():
+    notes = check(
+        {"train.jsonl": TWO + '{"text": "a", "label": "y"}\n', "test.jsonl": '{"text": "d", "label": "z"}'}
+    ).notes
+    assert "train.jsonl, line 1 (x) is train.jsonl, line 3 (y)" in notes[0]
+    assert notes[1].endswith("which nothing can learn: z")
+
+
+def test_memory_is_bounded_and_what_was_not_compared_is_said():
+    from modelzoo.datasets.placed import Place
+
+    repeats = Repeats(remembered_max=2)
+    for number in range(4):
+        repeats.add("train", Place("a", "line", number), bytes([number]), None)
+    assert (len(repeats._seen), repeats.is_complete) == (2, False)
+
+
+def test_damaged_parquet_says_after_which_row():
+    data = bytearray(parquet(text=[f"{n} {n * n}" for n in range(2000)]))
+    data[60:4000] = bytes(3940)
+    error = refused({"a.parquet": bytes(data)})
+    assert (error.reason, "a.parquet" in error.message) == ("DATASET_INVALID", True)
