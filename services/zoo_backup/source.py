@@ -1,7 +1,7 @@
 """What is backed up beside the bucket: one entry for each service that has a database. Another service is one more.
 
-They are read in the order of SOURCES, which is the reverse of that in which a publish writes (bytes, index, catalog):
-what is read later holds everything that something read earlier names, unless it was deleted in between.
+They are read in the order of SOURCES, which is the reverse of that in which a job or a publish writes (bytes, index,
+catalog, job): what is read later holds everything that something read earlier names, unless it was deleted in between.
 """
 
 from collections.abc import Awaitable, Callable
@@ -14,12 +14,14 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 import zoo_artifact.main
 import zoo_artifact.upkeep_state
 import zoo_catalog.main
+import zoo_training.main
 from zoo_artifact.keys import Visible
 from zoo_artifact.schema import pins
 from zoo_catalog.names import namespace_of
 from zoo_catalog.schema import models, versions
+from zoo_training.schema import pins as job_pins
 
-__all__ = ["ARTIFACT", "BUCKET", "PARTS", "SOURCES", "Source"]
+__all__ = ["ARTIFACT", "BUCKET", "CATALOG", "PARTS", "SOURCES", "TRAINING", "Source"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,11 @@ async def _of_pins(connection: AsyncConnection) -> set[Visible]:
     return {Visible(row.namespace, row.digest) for row in await connection.execute(query)}
 
 
+async def _of_jobs(connection: AsyncConnection) -> set[Visible]:
+    query = select(job_pins.c.namespace, job_pins.c.manifest_digest).where(job_pins.c.wanted.is_(True))
+    return {Visible(row.namespace.casefold(), row.manifest_digest) for row in await connection.execute(query)}
+
+
 async def _nothing(connection: AsyncConnection) -> None:
     """Rows are right at any time."""
 
@@ -62,9 +69,11 @@ ARTIFACT = Source(
     zoo_artifact.upkeep_state.begin_restore,
 )
 CATALOG = Source("catalog", zoo_catalog.main.MIGRATIONS, ("models",), _of_versions, _nothing)
+# Jobs that ran when they were read are leased again: their leases have lapsed.
+TRAINING = Source("training", zoo_training.main.MIGRATIONS, ("jobs",), _of_jobs, _nothing)
 
 # The index last: whatever a holder names was in it before.
-SOURCES = (CATALOG, ARTIFACT)
+SOURCES = (TRAINING, CATALOG, ARTIFACT)
 
 # What a restore can be confined to. The bucket is completed in any case; alone, it leaves all rows as they are.
 BUCKET = "bucket"
