@@ -1,5 +1,5 @@
 # One target for each role: docker build --target worker -t modelzoo/worker:0.1.0 .
-# Every version is pinned by constraints.txt, so an image holds what the tests ran. Only the worker carries torch.
+# Every version is pinned by constraints.txt, so an image holds what the tests ran. Only worker and trainer carry torch.
 
 ARG PYTHON=python:3.11-slim-bookworm
 
@@ -20,10 +20,17 @@ RUN /opt/zoo/bin/pip install '.[artifact]'
 FROM source AS build-catalog
 RUN /opt/zoo/bin/pip install '.[catalog]'
 
+FROM source AS build-training
+RUN /opt/zoo/bin/pip install '.[training]'
+
 # The CPU build of torch; for CUDA 13: --build-arg TORCH_INDEX=https://download.pytorch.org/whl/cu130
 FROM source AS build-worker
 ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
 RUN /opt/zoo/bin/pip install --extra-index-url "${TORCH_INDEX}" '.[worker]'
+
+FROM source AS build-trainer
+ARG TORCH_INDEX=https://download.pytorch.org/whl/cpu
+RUN /opt/zoo/bin/pip install --extra-index-url "${TORCH_INDEX}" '.[trainer]'
 
 FROM source AS build-gateway
 RUN /opt/zoo/bin/pip install '.[gateway,envoy]'
@@ -50,9 +57,17 @@ FROM runtime AS catalog
 COPY --from=build-catalog /opt/zoo /opt/zoo
 CMD ["zoo-catalog"]
 
+FROM runtime AS training
+COPY --from=build-training /opt/zoo /opt/zoo
+CMD ["zoo-training"]
+
 FROM runtime AS worker
 COPY --from=build-worker /opt/zoo /opt/zoo
 CMD ["zoo-worker"]
+
+FROM runtime AS trainer
+COPY --from=build-trainer /opt/zoo /opt/zoo
+CMD ["zoo-trainer"]
 
 FROM runtime AS gateway
 COPY --from=build-gateway /opt/zoo /opt/zoo

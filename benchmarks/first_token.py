@@ -50,7 +50,11 @@ def _measure(tiny: bool) -> list[Table]:
     transformers_logging.disable_progress_bar()
     rounds = 1 if tiny else ROUNDS
     seconds: dict[str, list[float]] = {name: [] for name in ("zoo", "boto3", "tuned", "warm", "unchecked")}
-    with start_cluster() as cluster, tempfile.TemporaryDirectory() as scratch, Client(cluster.url, cluster.key) as zoo:
+    with (
+        start_cluster() as cluster,
+        tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as scratch,
+        Client(cluster.url, cluster.key) as zoo,
+    ):
         os.environ["ZOO_CACHE"] = str(Path(scratch) / "pushing")
         original = Path(scratch) / "original"
         size_bytes = _publish(cluster, zoo, original, tiny=tiny)

@@ -24,8 +24,9 @@ exactly one JSON object. `push` answers `reference`, `digest`, `bytes_total`, `b
 `pull` answers `reference`, `digest`, `path`, `bytes_total`, `bytes_received` and `seconds`; `import` answers what
 `push` does and `name`, `source`, `architecture`, `parameters`, `dtypes`, `has_processor`, `files` and `left_out`, with
 `--dry-run` these alone and `bytes_total`; `sweep`, `fsck` and `usage` answer what [the upkeep's
-messages](api.md) have. Progress bars appear on a terminal only. Control characters in models'
-answers, names and cards reach pipes and files, never a terminal.
+messages](api.md) have; `finetune` answers `job` and `version`, with `--detach` the job, with `--dry-run` the plan.
+`changes`, `jobs watch` and `jobs logs` answer an object a line. Progress bars appear on a terminal only. Control
+characters in models' answers, names and cards reach pipes and files, never a terminal.
 
 **Failures** are a sentence, sometimes a hint, and a [reason](errors.md) on stderr; with `--json` the object
 `{"error": {"code", "reason", "message", "metadata"}}`, there too.

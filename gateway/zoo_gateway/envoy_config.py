@@ -35,6 +35,7 @@ class EnvoySettings:
     gateway: str
     catalog: str
     artifact: str
+    training: str
     endpoints_dir: Path
     descriptors: Path
     access_log: str = "/dev/stdout"
@@ -64,6 +65,7 @@ def envoy_config(settings: EnvoySettings, descriptors: descriptor_pb2.FileDescri
         **_host_and_port("gateway", settings.gateway),
         **_host_and_port("catalog", settings.catalog),
         **_host_and_port("artifact", settings.artifact),
+        **_host_and_port("training", settings.training),
         endpoints_dir=settings.endpoints_dir,
         descriptors=settings.descriptors,
         access_log=settings.access_log,

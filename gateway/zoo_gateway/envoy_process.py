@@ -42,6 +42,8 @@ class Settings(BaseSettings):
     """Address of the catalog: `host:port`."""
     artifact: str
     """Address of the artifact service: `host:port`."""
+    training: str
+    """Address of the training service: `host:port`."""
     drain_s: float = 30.0
     """Seconds that calls in flight have to finish after SIGTERM."""
 
@@ -77,6 +79,7 @@ def _config(settings: Settings) -> str:
         gateway=settings.gateway,
         catalog=settings.catalog,
         artifact=settings.artifact,
+        training=settings.training,
         endpoints_dir=settings.endpoints_dir,
         descriptors=descriptors_path(),
         drain_s=FAREWELL_S,

@@ -21,6 +21,7 @@ class Upstream(Enum):
 
     CATALOG = "catalog"
     ARTIFACT = "artifact"
+    TRAINING = "training"
     INFERENCE = "inference"
     GATEWAY = "gateway"
 
@@ -30,10 +31,14 @@ _UPSTREAMS: Mapping[str, Upstream] = {
     "zoo.catalog.": Upstream.CATALOG,
     "zoo.iam.": Upstream.CATALOG,
     "zoo.artifact.": Upstream.ARTIFACT,
+    "zoo.training.": Upstream.TRAINING,
     "zoo.inference.": Upstream.INFERENCE,
     "zoo.inference.v1.WorkerService": Upstream.GATEWAY,
     "zoo.description.": Upstream.GATEWAY,
 }
+
+# What parts of the zoo say to each other past the gateway: for callers there is no such service.
+_UNSERVED = frozenset({"zoo.training.v1.TrainerService"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +87,13 @@ def descriptors_path() -> Path:
 
 
 def load_descriptors() -> descriptor_pb2.FileDescriptorSet:
-    return descriptor_pb2.FileDescriptorSet.FromString(descriptors_path().read_bytes())
+    """Of everything that the gateway serves: routes, reflection, REST and its description are made from it."""
+    descriptors = descriptor_pb2.FileDescriptorSet.FromString(descriptors_path().read_bytes())
+    for file in descriptors.file:
+        served = [service for service in file.service if f"{file.package}.{service.name}" not in _UNSERVED]
+        del file.service[:]
+        file.service.extend(served)
+    return descriptors
 
 
 def _routes(descriptors: descriptor_pb2.FileDescriptorSet) -> list[tuple[str, Route]]:

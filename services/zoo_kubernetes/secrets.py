@@ -14,6 +14,8 @@ from zoo_server.credentials import make_credentials
 __all__ = ["ALL", "Secrets", "ensure_secrets", "secrets_of"]
 
 ALL = "zoo-credentials"
+# Files that a Secret made by an older release does not have; nobody may change it.
+OF_LATER_RELEASES = frozenset({"training.json", "trainer.json"})
 
 
 class Secrets(Protocol):
@@ -36,6 +38,11 @@ def ensure_secrets(secrets: Secrets) -> list[str]:
     files = secrets.get(ALL)
     if files is None:
         raise RuntimeError(f"the Secret {ALL} was there and is gone")
+    if missing := OF_LATER_RELEASES - set(files):
+        raise RuntimeError(
+            f"the Secret {ALL} is of an older release and lacks {', '.join(sorted(missing))}: delete it and those "
+            "whose names begin with zoo-identity or zoo-trust, apply again, and restart the pods"
+        )
     made += [name for name, content in secrets_of(files).items() if secrets.create(name, content)]
     return made
 
@@ -48,6 +55,8 @@ def secrets_of(files: Mapping[str, str]) -> dict[str, dict[str, str]]:
         "zoo-identity-gateway": {"identity.json": files["gateway.json"]},
         "zoo-identity-catalog": {"identity.json": files["catalog.json"]},
         "zoo-identity-worker": {"identity.json": files["worker.json"]},
+        "zoo-identity-training": {"identity.json": files["training.json"]},
+        "zoo-identity-trainer": {"identity.json": files["trainer.json"]},
         "zoo-admin-key": {"admin_key": files["admin_key"]},
         "zoo-redis": {"password": password, "redis.conf": f"requirepass {password}\n"},
         "zoo-s3": {"access_key": files["s3_access_key"], "secret_key": files["s3_secret_key"]},

@@ -34,6 +34,7 @@ def write_configuration(plan: Plan) -> None:
         gateway=f"{HOST}:{plan.ports['gateway']}",
         catalog=f"{HOST}:{plan.ports['catalog']}",
         artifact=f"{HOST}:{plan.ports['artifact']}",
+        training=f"{HOST}:{plan.ports['training']}",
         endpoints_dir=plan.layout.endpoints,
         descriptors=descriptors_path(),
         drain_s=ENVOY_DRAIN_S,

@@ -7,8 +7,9 @@ DATA/
   secrets/          identities, admin key, passwords; only the owner can read them
   seaweedfs/        the S3 store
   redis/            the append-only file
-  artifact/ catalog/  a SQLite database each
-  cache/            the node cache that all workers share
+  artifact/ catalog/ training/  a SQLite database each
+  trainer/          rows, checkpoints and results of jobs in hand
+  cache/            the node cache that workers and trainer share
   envoy/ endpoints/   rendered configuration; the workers' addresses, written by the gateway
   logs/             a file for each process, rotated
 """
@@ -67,6 +68,14 @@ class Layout:
         return self.root / "catalog"
 
     @property
+    def training(self) -> Path:
+        return self.root / "training"
+
+    @property
+    def trainer(self) -> Path:
+        return self.root / "trainer"
+
+    @property
     def cache(self) -> Path:
         return self.root / "cache"
 
@@ -109,6 +118,8 @@ def prepare(layout: Layout) -> None:
         layout.redis,
         layout.artifact,
         layout.catalog,
+        layout.training,
+        layout.trainer,
         layout.cache,
         layout.envoy,
         layout.endpoints,

@@ -1,12 +1,14 @@
 """What a cluster on this machine consists of: each process with its command line, environment and probe.
 
-    seaweedfs <- artifact <- catalog <- worker, gateway <- envoy      (an arrow means: is needed by)
-    redis     <------------------------ worker, gateway
+    seaweedfs <- artifact <- catalog <- training, worker, gateway <- envoy      (an arrow means: is needed by)
+                                        training <- trainer
+    redis     <------------------------ training, worker, gateway
 
 A pure function of the layout, the ports and the credentials. Secrets travel in files or environments, never in
 command lines, which everybody on the machine can read.
 """
 
+import json
 import os
 import sys
 from collections.abc import Mapping
@@ -54,6 +56,8 @@ QUIET = {
     "PYTHONSAFEPATH": "1",
     "AWS_EC2_METADATA_DISABLED": "true",
 }
+# Whose pins keep what is stored.
+HOLDERS = ("service:catalog", "service:training")
 SEAWEEDFS_PARTS = ("master", "volume", "filer", "s3", "admin")
 
 
@@ -95,7 +99,18 @@ class Plan:
 
 def port_names(workers: int) -> list[str]:
     seaweedfs = [f"seaweedfs.{part}" for part in SEAWEEDFS_PARTS]
-    return [*seaweedfs, "redis", "artifact", "catalog", *worker_names(workers), "gateway", "envoy", "envoy.admin"]
+    return [
+        *seaweedfs,
+        "redis",
+        "artifact",
+        "catalog",
+        "training",
+        "trainer",
+        *worker_names(workers),
+        "gateway",
+        "envoy",
+        "envoy.admin",
+    ]
 
 
 def worker_names(workers: int) -> list[str]:
@@ -110,6 +125,8 @@ def plan_processes(plan: Plan) -> list[Process]:
         _redis(plan),
         _artifact(plan),
         _catalog(plan),
+        _training(plan),
+        _trainer(plan),
         *workers,
         _gateway(plan),
         _envoy(plan),
@@ -186,6 +203,7 @@ def _artifact(plan: Plan) -> Process:
             "ZOO_DATABASE_URL": f"sqlite:///{plan.layout.artifact / 'artifact.db'}",
             "ZOO_BLOBS_URL": f"s3://{BUCKET}/artifact?endpoint={endpoint}&region={REGION}",
             "ZOO_BLOBS_PUBLIC_URL": endpoint,
+            "ZOO_HOLDERS": json.dumps(HOLDERS),
             **_s3_keys(plan),
         },
         needs=("seaweedfs",),
@@ -205,6 +223,39 @@ def _catalog(plan: Plan) -> Process:
             "ZOO_IDENTITY": str(plan.credentials.identities["catalog"]),
         },
         needs=("artifact",),
+    )
+
+
+def _training(plan: Plan) -> Process:
+    return _service(
+        plan,
+        "training",
+        "zoo_training.main",
+        {
+            "ZOO_DATABASE_URL": f"sqlite:///{plan.layout.training / 'training.db'}",
+            "ZOO_REDIS_URL": _redis_url(plan),
+            "ZOO_ARTIFACT": _address(plan, "artifact"),
+            "ZOO_CATALOG": _address(plan, "catalog"),
+            "ZOO_IDENTITY": str(plan.credentials.identities["training"]),
+        },
+        needs=("artifact", "catalog", "redis"),
+    )
+
+
+def _trainer(plan: Plan) -> Process:
+    return _service(
+        plan,
+        "trainer",
+        "zoo_trainer.main",
+        {
+            "ZOO_TRAINING": _address(plan, "training"),
+            "ZOO_ARTIFACT": _address(plan, "artifact"),
+            "ZOO_IDENTITY": str(plan.credentials.identities["trainer"]),
+            "ZOO_CACHE_DIR": str(plan.layout.cache),
+            "ZOO_WORK_DIR": str(plan.layout.trainer),
+            "ZOO_THREADS": str(plan.worker_threads),
+        },
+        needs=("training", "artifact"),
     )
 
 
@@ -260,7 +311,7 @@ def _envoy(plan: Plan) -> Process:
         env={},
         ready=HttpOk(plan.ports["envoy.admin"], "/ready"),
         port=plan.ports["envoy"],
-        needs=("gateway", *worker_names(plan.workers)),
+        needs=("gateway", "training", *worker_names(plan.workers)),
         # Which writes the file of the workers; Envoy does not start without.
         awaits=("gateway",),
         drain=EnvoyDrain(plan.ports["envoy.admin"], DRAIN_S),

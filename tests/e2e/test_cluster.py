@@ -22,8 +22,8 @@ from zoo_local.state import read_state
 
 pytestmark = pytest.mark.timeout(600)
 
-SERVERS = ["seaweedfs", "redis", "artifact", "catalog", "worker", "gateway", "envoy"]
-# Beside it the gateway stops with the worker, and Redis once both have.
+SERVERS = ["seaweedfs", "redis", "artifact", "catalog", "training", "trainer", "worker", "gateway", "envoy"]
+# Beside it gateway and training service stop with the worker, and Redis once all of them have.
 STOP_ORDER = ["envoy", "worker", "catalog", "artifact", "seaweedfs"]
 RESTART_LIMIT_S = 60.0
 
@@ -151,7 +151,8 @@ async def test_a_foreground_cluster_drains_on_ctrl_c(layout: Layout) -> None:
     assert process.wait(60) == 0
     assert processes_of(layout) == []
     ends = [line.split()[0] for line in said.read_text().splitlines() if "-- ended" in line]
-    assert [name for name in ends if name not in ("redis", "gateway")] == STOP_ORDER
+    assert [name for name in ends if name not in ("redis", "gateway", "training", "trainer")] == STOP_ORDER
+    assert ends.index("trainer") < ends.index("training") < ends.index("catalog")
 
 
 def test_a_taken_port_is_named(layout: Layout, cluster: Cluster) -> None:

@@ -29,6 +29,10 @@ from zoo.iam.v1 import key_pb2 as key
 from zoo.inference.v1 import generation_pb2 as generation
 from zoo.inference.v1 import inference_service_pb2 as inference
 from zoo.inference.v1 import worker_service_pb2 as worker
+from zoo.training.v1 import job_pb2 as job
+from zoo.training.v1 import sweep_pb2 as sweep
+from zoo.training.v1 import trainer_service_pb2 as trainer
+from zoo.training.v1 import training_service_pb2 as training
 from zoo_gateway.routes import load_descriptors
 
 SERVICES = (
@@ -43,7 +47,10 @@ SERVICES = (
     "zoo.iam.v1.IamService",
     "zoo.inference.v1.InferenceService",
     "zoo.inference.v1.WorkerService",
+    "zoo.training.v1.TrainingService",
 )
+# Of which callers know nothing: trainers call it past the gateway.
+UNSERVED = "zoo.training.v1.TrainerService"
 DIGEST = "0" * 64
 TIMEOUT_S = 20
 
@@ -82,6 +89,8 @@ def shows_what_is_visible(request: Any) -> Example:
     return Example(request, Answer.PASSES, Answer.PASSES)
 
 
+SPEC = job.JobSpec(base="zoo/none", dataset="zoo/none", output="zoo/not-to-be")
+CHOICES = {"epochs": sweep.Choices(minimum=1, maximum=2)}
 INPUT = generation.GenerationInput(prompt="hello")
 EXAMPLES = {
     "ArtifactService/FindMissingBlobs": writes(artifact.FindMissingBlobsRequest(namespace="zoo")),
@@ -175,6 +184,20 @@ EXAMPLES = {
     "InferenceService/ClassifyImage": runs(inference.ClassifyImageRequest(model="zoo/none", image=b"GIF89a")),
     "InferenceService/DetectObjects": runs(inference.DetectObjectsRequest(model="zoo/none", image=b"GIF89a")),
     "InferenceService/Transcribe": runs(inference.TranscribeRequest(model="zoo/none", audio=b"RIFF")),
+    "TrainingService/CreateJob": writes(training.CreateJobRequest(job=job.Job(spec=SPEC))),
+    # Of whose namespace a job is, the service alone knows: one that does not exist is nobody's.
+    "TrainingService/GetJob": reads(training.GetJobRequest(name="job_none")),
+    "TrainingService/ListJobs": shows_what_is_visible(training.ListJobsRequest()),
+    "TrainingService/UpdateJob": reads(training.UpdateJobRequest(job=job.Job(name="job_none", priority=1))),
+    "TrainingService/CancelJob": reads(training.CancelJobRequest(name="job_none")),
+    "TrainingService/PauseJob": reads(training.PauseJobRequest(name="job_none")),
+    "TrainingService/ResumeJob": reads(training.ResumeJobRequest(name="job_none")),
+    "TrainingService/WatchJob": reads(training.WatchJobRequest(name="job_none")),
+    "TrainingService/ListRecipes": shows_what_is_visible(training.ListRecipesRequest()),
+    "TrainingService/CreateSweep": writes(
+        training.CreateSweepRequest(sweep=sweep.Sweep(spec=SPEC, choices=CHOICES, trials=1))
+    ),
+    "TrainingService/GetSweep": reads(training.GetSweepRequest(name="sweep_none")),
     "UpkeepService/Sweep": writes(upkeep.SweepRequest(dry_run=True)),
     "UpkeepService/SetSweeping": writes(upkeep.SetSweepingRequest()),
     "UpkeepService/GetSweeping": writes(upkeep.GetSweepingRequest()),
@@ -270,3 +293,24 @@ def test_a_viewers_key_reads_and_no_more(cluster: Cluster, full_name: str) -> No
 def test_an_admins_key_of_another_namespace_sees_nothing_here(cluster: Cluster, full_name: str) -> None:
     secret = cluster.key("test:stranger", "elsewhere", "admin")
     assert_answer(call(cluster, full_name, example(full_name).request, secret), example(full_name).stranger)
+
+
+TRAINERS_CALLS = {
+    "RegisterTrainer": trainer.RegisterTrainerRequest(trainer="t", resource_class="cpu", recipes=[{"name": "r"}]),
+    "LeaseJob": trainer.LeaseJobRequest(trainer="t"),
+    "RenewJob": trainer.RenewJobRequest(job="job_none", epoch=1),
+    "ReleaseJob": trainer.ReleaseJobRequest(job="job_none", epoch=1, outcome=trainer.OUTCOME_YIELDED),
+}
+
+
+def test_every_call_of_trainers_is_tried() -> None:
+    methods_of = descriptor_pool.Default().FindServiceByName(UNSERVED).methods
+    assert {method.name for method in methods_of} == set(TRAINERS_CALLS)
+
+
+@pytest.mark.parametrize("method", TRAINERS_CALLS)
+@pytest.mark.parametrize("with_key", [True, False])
+def test_what_trainers_call_is_not_there_for_callers(cluster: Cluster, method: str, with_key: bool) -> None:
+    error = call(cluster, f"{UNSERVED}/{method}", TRAINERS_CALLS[method], cluster.admin_key if with_key else "")
+    assert error is not None
+    assert (error.code, error.reason) == (grpc.StatusCode.UNIMPLEMENTED, "METHOD_UNKNOWN")

@@ -35,6 +35,6 @@ def test_the_client_alone_pulls_in_nothing_heavy() -> None:
 
 
 def test_only_workers_bring_torch() -> None:
-    for role in ("artifact", "catalog", "gateway"):
+    for role in ("artifact", "catalog", "training", "gateway"):
         assert "torch" not in closure("modelzoo", frozenset({role}))
     assert "torch" in closure("modelzoo", frozenset({"worker"}))

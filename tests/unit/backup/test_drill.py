@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from modelzoo.client import Client
-from support.backups import client_of, database_urls, quiet, restored
+from support.backups import client_of, database_urls, quiet, restored, start_training
 from support.servers import S3Server
 from support.zoo_in_process import zoo_in_process
+from zoo_artifact.check import Kind
 from zoo_backup.folder import Folder
 from zoo_backup.make import make_backup
 from zoo_backup.verify import verify_backup
@@ -46,6 +47,7 @@ async def test_a_zoo_that_is_pushed_to_while_it_is_backed_up_comes_back_whole(
     for name in ("zoo", "tree"):
         (tmp_path / name).mkdir()
     urls = {**database_urls(tmp_path / "zoo"), "catalog": postgresql_url}
+    await start_training(tmp_path / "zoo")
     credentials = S3Credentials(s3_server.access_key, s3_server.secret_key)
     async with open_blobs(s3_url, credentials) as store:
         with (
@@ -64,7 +66,8 @@ async def test_a_zoo_that_is_pushed_to_while_it_is_backed_up_comes_back_whole(
     assert made.record.lacking == ()
     assert verify_backup(Folder(tmp_path / "backup"), quiet).faults == ()
     bucket = MemoryBlobStore()  # PostgreSQL and SeaweedFS are lost; what comes is another engine and another store
-    assert (await restored(tmp_path / "backup", tmp_path / "new", bucket)).findings == ()
+    found = (await restored(tmp_path / "backup", tmp_path / "new", bucket)).findings
+    assert {finding.kind for finding in found} <= {Kind.OBJECT_UNKNOWN}  # of a push that was read in its midst
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "other-cache"))
     with client_of(tmp_path / "new", bucket) as client:
         back = {str(version.reference): version for version in client.versions("team/m")}

@@ -7,10 +7,11 @@ from pathlib import Path
 import pytest
 
 from modelzoo.errors import Aborted, DataLoss, NotFound, Unavailable
-from support.backups import backed_up, client_of, quiet, restored
+from support.backups import backed_up, client_of, database_urls, quiet, restored
 from unit.backup.conftest import Saved
 from zoo_artifact.keys import blob_of, manifest_of
 from zoo_backup.folder import Folder
+from zoo_backup.make import make_backup
 from zoo_backup.verify import verify_backup
 from zoo_store.blobs_memory import MemoryBlobStore
 
@@ -22,7 +23,8 @@ async def test_a_second_backup_copies_only_what_is_new_and_removes_what_is_gone(
     saved.files[reference] = {"weights": b"new"}
     made = await backed_up(saved.zoo, saved.store, saved.backup)
     assert (made.copied, made.record.objects.blobs) == (2, before.objects.blobs + 1)
-    assert not (saved.backup / before.rows[0].file).exists()
+    gone = next(rows.file for rows in before.rows if rows.service == "catalog")
+    assert not (saved.backup / gone).exists()
     assert verify_backup(Folder(saved.backup), quiet).faults == ()
 
 
@@ -116,6 +118,6 @@ async def test_an_upload_with_other_bytes_than_its_name_is_left_out(saved: Saved
 
 
 async def test_a_database_that_is_not_there_is_said_and_not_made(saved: Saved, tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match=r"catalog\.db"):
-        await backed_up(tmp_path / "nowhere", saved.store, tmp_path / "other")
+    with pytest.raises(NotFound, match=r"training\.db"):
+        await make_backup(database_urls(tmp_path / "nowhere"), saved.store, Folder(tmp_path / "other"), quiet)
     assert not (tmp_path / "nowhere").exists()

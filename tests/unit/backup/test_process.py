@@ -42,5 +42,5 @@ async def test_the_program_makes_verifies_and_restores(
 
 
 def test_a_missing_setting_and_a_missing_backup_are_said(tmp_path: Path) -> None:
-    assert "ZOO_CATALOG_DATABASE_URL is not set" in run("make", tmp_path, rc=6)
+    assert "ZOO_TRAINING_DATABASE_URL is not set" in run("make", tmp_path, rc=6)
     assert "no backup that came to its end" in run("verify", tmp_path / "nowhere", rc=3)

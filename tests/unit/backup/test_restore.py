@@ -74,7 +74,7 @@ async def test_an_older_index_learns_what_the_newer_bucket_has_quarantines_too(s
     assert (await restored(saved.backup, saved.zoo, saved.store, only=("artifact",))).findings == ()
     with client_of(saved.zoo, saved.store) as client:
         assert (client.pull(later) / "weights.json").read_bytes() == b"later"
-    async with opened_targets(saved.zoo) as (_, artifact), artifact.database.read() as connection:
+    async with opened_targets(saved.zoo) as (*_, artifact), artifact.database.read() as connection:
         quarantined = "SELECT count(*) FROM quarantines"
         assert (await connection.exec_driver_sql(quarantined)).scalar_one() == 1
 
@@ -146,7 +146,7 @@ async def test_a_backup_that_lacks_a_blob_is_restored_and_keeps_sweeping_off(sav
     result = await restored(saved.backup, saved.zoo.parent / "new", store)
     assert {finding.resource for finding in result.findings} == {key}
     assert "fsck" in result.sweeping.reason
-    async with opened_targets(saved.zoo.parent / "new") as (_, artifact):
+    async with opened_targets(saved.zoo.parent / "new") as (*_, artifact):
         upkeep = Upkeep(store, Storage(store), artifact.database)
         await upkeep.state.confirm(CATALOG, (await upkeep.sweeping()).index_id)
         with pytest.raises(FailedPrecondition, match="restored from a backup"):

@@ -16,6 +16,7 @@ SETTINGS = EnvoySettings(
     gateway="127.0.0.1:1",
     catalog="catalog.zoo.svc:2",
     artifact="artifact.zoo.svc:3",
+    training="training.zoo.svc:4",
     endpoints_dir=Path("/run/endpoints"),
     descriptors=Path("/descriptors.binpb"),
 )
@@ -42,13 +43,22 @@ def test_envoy_takes_the_configuration(tmp_path):
 
 
 def test_every_method_goes_to_the_cluster_that_the_picker_means():
-    cluster_of = {Upstream.CATALOG: "catalog", Upstream.ARTIFACT: "artifact", Upstream.GATEWAY: "gateway"}
+    cluster_of = {upstream: upstream.value for upstream in Upstream if upstream is not Upstream.INFERENCE}
     routes = manager()["route_config"]["virtual_hosts"][0]["routes"]
     by_prefix = [(r["match"]["prefix"], r["route"]["cluster"]) for r in routes if "prefix" in r["match"]]
     table = Routes(load_descriptors())
     for path in table.paths():
         first = next(cluster for prefix, cluster in by_prefix if path.startswith(prefix))
         assert first == cluster_of.get(table.route(path).upstream, "workers"), path
+
+
+def test_what_trainers_call_is_carried_nowhere():
+    routes = manager()["route_config"]["virtual_hosts"][0]["routes"]
+    path = "/zoo.training.v1.TrainerService/LeaseJob"
+    matching = [route for route in routes if path.startswith(route["match"].get("prefix", "-"))]
+    # The last resort, where the picker refuses whatever has no route.
+    assert [route["match"]["prefix"] for route in matching] == ["/"]
+    assert "TrainerService" not in str(rendered())
 
 
 def test_only_descriptions_and_health_pass_without_the_picker():

@@ -86,6 +86,7 @@ def zoo_envoy(folder: Path, gateway: str) -> Iterator[Running]:
         "ZOO_GATEWAY": gateway,
         "ZOO_CATALOG": "127.0.0.1:1",
         "ZOO_ARTIFACT": "127.0.0.1:1",
+        "ZOO_TRAINING": "127.0.0.1:1",
         # Longer than any test here waits: whoever ends before has nothing left to carry.
         "ZOO_DRAIN_S": "120",
     }

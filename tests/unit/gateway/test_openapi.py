@@ -51,6 +51,11 @@ def test_a_streamed_answer_is_an_array(document: dict[str, Any]) -> None:
     assert content["application/json"]["schema"]["type"] == "array"
 
 
+def test_jobs_are_reached_by_rest_and_what_trainers_call_is_not(document: dict[str, Any]) -> None:
+    assert document["paths"]["/v1/jobs/{name}:cancel"]["post"]["operationId"] == "TrainingService_CancelJob"
+    assert "TrainerService" not in json.dumps(document)
+
+
 def test_every_reference_leads_somewhere(document: dict[str, Any]) -> None:
     names = {part.split('"')[0] for part in json.dumps(document).split("#/components/schemas/")[1:]}
     assert names == set(document["components"]["schemas"])

@@ -4,6 +4,9 @@ from google.protobuf import descriptor_pb2
 from modelzoo.errors import Unimplemented
 from zoo_gateway.routes import Routes, Upstream, load_descriptors
 
+# What trainers say to the training service, past the gateway.
+TRAINERS = [f"/zoo.training.v1.TrainerService/{name}" for name in ("RegisterTrainer", "LeaseJob", "RenewJob")]
+
 
 @pytest.mark.parametrize(
     ("path", "upstream"),
@@ -12,6 +15,7 @@ from zoo_gateway.routes import Routes, Upstream, load_descriptors
         ("/zoo.iam.v1.IamService/CreateKey", Upstream.CATALOG),
         ("/zoo.artifact.v1.ArtifactService/WriteBlobs", Upstream.ARTIFACT),
         ("/zoo.artifact.v1.UpkeepService/Sweep", Upstream.ARTIFACT),
+        ("/zoo.training.v1.TrainingService/CreateJob", Upstream.TRAINING),
         ("/zoo.inference.v1.InferenceService/Embed", Upstream.INFERENCE),
         ("/zoo.inference.v1.WorkerService/ListWorkers", Upstream.GATEWAY),
     ],
@@ -26,7 +30,9 @@ def test_model_is_read_for_inference_alone():
     assert not routes.route("/zoo.artifact.v1.ArtifactService/WriteBlobs").reads_model
 
 
-@pytest.mark.parametrize("path", ["/", "", "/v1/nothing", "/zoo.catalog.v1.CatalogService/Nothing", "/zoo.catalog.v1."])
+@pytest.mark.parametrize(
+    "path", ["/", "", "/v1/nothing", "/zoo.catalog.v1.CatalogService/Nothing", "/zoo.catalog.v1.", *TRAINERS]
+)
 def test_unknown_path_is_unimplemented(path):
     with pytest.raises(Unimplemented) as caught:
         Routes(load_descriptors()).route(path)

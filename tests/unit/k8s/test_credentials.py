@@ -89,7 +89,7 @@ def test_all_secrets_are_made_at_the_first_start_and_none_at_the_second(server: 
     assert json.dumps(server.secrets) == before
 
 
-@pytest.mark.parametrize("requests", range(1, 11))
+@pytest.mark.parametrize("requests", range(1, 13))
 def test_a_run_that_died_is_ended_by_the_next_with_the_same_credentials(
     server: ApiServer, secrets: ApiSecrets, requests: int
 ) -> None:
@@ -114,11 +114,18 @@ def test_every_identity_is_one_that_the_trust_file_knows(
 ) -> None:
     ensure_secrets(secrets)
     trusted = {key["public_key"] for key in json.loads(server.secrets["zoo-trust"]["trust.json"])["keys"]}
-    for name in ("gateway", "catalog", "worker"):
+    for name in ("gateway", "catalog", "worker", "training", "trainer"):
         path = tmp_path / f"{name}.json"
         path.write_text(server.secrets[f"zoo-identity-{name}"]["identity.json"])
         path.chmod(0o600)
         assert base64.b64encode(Signer.load(path).public_key()).decode() in trusted
+
+
+def test_credentials_of_an_older_release_are_said_to_be_so(server: ApiServer, secrets: ApiSecrets) -> None:
+    ensure_secrets(secrets)
+    server.secrets = {ALL: {name: text for name, text in server.secrets[ALL].items() if name != "training.json"}}
+    with pytest.raises(RuntimeError, match=r"lacks training\.json: delete it"):
+        ensure_secrets(secrets)
 
 
 def test_a_refusal_of_the_api_server_is_said(server: ApiServer, account: Path) -> None:

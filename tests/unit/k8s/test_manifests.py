@@ -22,6 +22,8 @@ import zoo_gateway.envoy_process
 import zoo_gateway.settings
 import zoo_inference.settings
 import zoo_kubernetes.main
+import zoo_trainer.settings
+import zoo_training.settings
 from support.manifest_check import Program, findings
 from support.manifest_pods import arguments, pods
 from zoo_backup.source import SOURCES
@@ -33,6 +35,8 @@ BIN = Path(sys.executable).parent
 OURS: dict[str, type[BaseSettings]] = {
     "zoo-artifact": zoo_artifact.settings.Settings,
     "zoo-catalog": zoo_catalog.settings.Settings,
+    "zoo-training": zoo_training.settings.Settings,
+    "zoo-trainer": zoo_trainer.settings.Settings,
     "zoo-worker": zoo_inference.settings.Settings,
     "zoo-gateway": zoo_gateway.settings.GatewaySettings,
     "zoo-envoy": zoo_gateway.envoy_process.Settings,
@@ -42,6 +46,7 @@ OURS: dict[str, type[BaseSettings]] = {
 CALLS = {
     "ZOO_ARTIFACT": "zoo-artifact",
     "ZOO_CATALOG": "zoo-catalog",
+    "ZOO_TRAINING": "zoo-training",
     "ZOO_GATEWAY": "zoo-gateway",
     "ZOO_REDIS_URL": "redis-server",
     "ZOO_BLOBS_URL": "weed",
@@ -125,13 +130,14 @@ def test_an_external_s3_leaves_nothing_dangling(programs: dict[str, Program], se
     assert findings(overlay("external-s3"), programs, secrets) == []
 
 
-def test_with_postgresql_two_catalogs_run_and_keep_nothing_in_their_pods(
+def test_with_postgresql_catalog_and_training_run_twice_and_keep_nothing_in_their_pods(
     programs: dict[str, Program], secrets: dict[str, set[str]]
 ) -> None:
     manifests = overlay("postgresql")
-    with_urls = secrets | {"zoo-postgresql": {"catalog_url", "artifact_url"}}
+    with_urls = secrets | {"zoo-postgresql": {"catalog_url", "training_url", "artifact_url"}}
     assert findings(manifests, programs, with_urls) == []
-    assert named(manifests, "StatefulSet", "catalog")["spec"]["replicas"] == 2
+    for name in ("catalog", "training"):
+        assert named(manifests, "StatefulSet", name)["spec"]["replicas"] == 2
     assert "sqlite" not in yaml.safe_dump(manifests)
 
 
@@ -149,7 +155,10 @@ def test_the_nightly_backup_has_what_its_program_wants_and_reaches_the_bucket(
         flags=frozenset({"--only", "--force"}),
         calls=CALLS,
     )
-    assert findings(manifests, programs, secrets | {"zoo-postgresql": {"catalog_url", "artifact_url"}}) == []
+    assert (
+        findings(manifests, programs, secrets | {"zoo-postgresql": {"catalog_url", "training_url", "artifact_url"}})
+        == []
+    )
     job = named(manifests, "CronJob", "backup")["spec"]["jobTemplate"]["spec"]["template"]["spec"]
     assert zoo_backup.main.parsed(job["containers"][0]["command"][1:]).command == "make"
 
@@ -328,7 +337,7 @@ def test_zoo_gateway_serves_before_envoy_and_outlives_it(manifests: list[dict[st
 
 def test_no_pod_runs_as_root_or_writes_to_its_image(manifests: list[dict[str, Any]]) -> None:
     found = list(pods(manifests))
-    assert len(found) == 7
+    assert len(found) == 9
     for pod in found:
         assert pod.spec["securityContext"]["runAsNonRoot"] is True
         assert pod.spec["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from modelzoo.errors import Unauthenticated
 from zoo_local.configuration import write_configuration
 from zoo_local.errors import DataUnusable
 from zoo_local.layout import Layout, prepare
@@ -30,7 +31,18 @@ def test_every_process_comes_after_what_it_needs(plan: Plan) -> None:
         assert set(process.needs) <= set(names)
         assert set(process.awaits) <= set(process.needs)
         names.append(process.name)
-    assert names == ["seaweedfs", "redis", "artifact", "catalog", "worker", "worker-2", "gateway", "envoy"]
+    assert names == [
+        "seaweedfs",
+        "redis",
+        "artifact",
+        "catalog",
+        "training",
+        "trainer",
+        "worker",
+        "worker-2",
+        "gateway",
+        "envoy",
+    ]
 
 
 def test_no_process_listens_where_another_does(plan: Plan) -> None:
@@ -79,6 +91,20 @@ def test_a_service_can_only_speak_for_itself(tmp_path: Path) -> None:
     assert verifier.verify(by_worker) == Principal("service:worker", {"*": Role.VIEWER})
     by_gateway = Signer.load(credentials.identities["gateway"]).sign(asserted)
     assert verifier.verify(by_gateway) == asserted
+
+
+def test_the_training_service_speaks_for_its_jobs_and_for_nobody_else(tmp_path: Path) -> None:
+    credentials = make_credentials(tmp_path)
+    verifier = Verifier.load(credentials.trust)
+    training = Signer.load(credentials.identities["training"])
+    job = Principal("job:job_1", {"team": Role.PUBLISHER})
+    assert verifier.verify(training.own_token()) == Principal("service:training", {"*": Role.TRAINER})
+    assert verifier.verify(training.sign(job)) == job
+    with pytest.raises(Unauthenticated):
+        verifier.verify(training.sign(Principal("service:trainer", {})))
+    # A trainer's key is its own alone: it cannot give itself a job's principal.
+    by_trainer = Signer.load(credentials.identities["trainer"]).sign(job)
+    assert verifier.verify(by_trainer) == Principal("service:trainer", {})
 
 
 @pytest.mark.parametrize("name", ["a,b", "a?b", 'a"b', "a\nb"])
