@@ -175,8 +175,7 @@ def _matching(query: Select[Any], principal: Principal, wanted: Wanted) -> Selec
     if wanted.namespace:
         query = query.where(models.c.namespace_key == wanted.namespace.casefold())
     if words := _words(wanted.query):
-        # SQLite takes an index of some filter for the better way, though words narrow more than any of them.
-        query = query.with_hint(models, "NOT INDEXED", "sqlite").where(model_text.has_words(models.c.id, words))
+        query = query.where(model_text.has_words(models.c.id, words))
     tree = parse_filter(wanted.filter)
     return query if tree is None else query.where(condition_of(tree, _FIELDS))
 

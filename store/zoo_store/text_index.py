@@ -107,6 +107,10 @@ class _HasWords(FunctionElement[bool]):
     type = Boolean()
     inherit_cache = True
 
+    def self_group(self, against: Any = None) -> Any:
+        # Where an engine has no booleans, ` = 1` would be put behind it, and SQLite then reads every row to find some.
+        return self
+
 
 @compiles(_HasWords, "sqlite")
 def _in_sqlite(element: _HasWords, compiler: SQLCompiler, **kw: Any) -> str:
