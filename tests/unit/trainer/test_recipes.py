@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from modelzoo.errors import InvalidArgument, NotFound
+from modelzoo.errors import InvalidArgument
 from zoo.training.v1 import recipe_pb2 as pb
 from zoo_trainer.recipes import find_recipe, known_recipes
 
@@ -47,7 +47,7 @@ def test_whole_numbers_may_come_as_json_has_them() -> None:
 
 
 def test_an_unknown_recipe_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(NotFound, match="causal-lm, text-classification"):
+    with pytest.raises(InvalidArgument, match="causal-lm, text-classification"):
         find_recipe("gardening")
 
 
