@@ -12,6 +12,7 @@ from sqlalchemy import func, select
 
 from modelzoo.errors import Unavailable, ZooError
 from zoo_catalog.schema import changes
+from zoo_server.background import beside
 from zoo_store.sql import Database
 
 __all__ = ["ChangeFeed", "open_feed"]
@@ -99,10 +100,5 @@ async def open_feed(database: Database) -> AsyncGenerator[ChangeFeed]:
     """A feed that follows the log of `database` while the block lasts."""
     feed = ChangeFeed(database)
     database.on_commit(feed.notify)
-    following = asyncio.create_task(feed.follow(), name="change-feed")
-    try:
+    async with beside(feed.follow(), "change-feed"):
         yield feed
-    finally:
-        following.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await following

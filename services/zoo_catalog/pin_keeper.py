@@ -7,20 +7,20 @@ index every minute, and tells and pins everything again when there is one, and n
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 
 from sqlalchemy import select, tuple_
 
-from modelzoo.errors import NotFound, ZooError
+from modelzoo.errors import NotFound
 from zoo_catalog.artifacts import Artifacts
 from zoo_catalog.holders import holder_of, purges
 from zoo_catalog.names import namespace_of
 from zoo_catalog.namespace_edits import NamespaceEdits
 from zoo_catalog.schema import models, versions
+from zoo_server.background import beside, repeat
 from zoo_store.sql import Database
 
 __all__ = ["PinKeeper"]
@@ -56,28 +56,9 @@ class PinKeeper:
         self._pinned_in = ""
         self._pinned_at = 0.0
 
-    @asynccontextmanager
-    async def running(self) -> AsyncGenerator[None]:
+    def running(self) -> AbstractAsyncContextManager[None]:
         """Keep everything pinned while the block runs."""
-        task = asyncio.create_task(self._run(), name="pin")
-        try:
-            yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-
-    async def _run(self) -> None:
-        while True:
-            wait_s = LOOK_S
-            try:
-                await self.look()
-            except ZooError as error:
-                log.warning("pins are not confirmed: %s", error.message)
-                wait_s = AGAIN_S
-            except Exception:  # the catalog serves on, whatever is wrong with its pins
-                log.exception("pins are not confirmed")
-            await asyncio.sleep(wait_s * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
+        return beside(repeat(self.look, "pins are not confirmed", LOOK_S, AGAIN_S), "pin")
 
     async def look(self) -> None:
         """Tell policies, pin everything and confirm it, if that is due. Raises DEPENDENCY_UNAVAILABLE; nothing is

@@ -4,10 +4,9 @@ In this order, so that a crash anywhere loses nothing and is made up for by the 
 on nothing brings it back; unpinned, unless another version of the model has the same manifest; marked as released.
 """
 
-import asyncio
 import logging
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,6 +21,7 @@ from zoo_catalog.models import model_row
 from zoo_catalog.names import namespace_of, parse_model
 from zoo_catalog.schema import access_requests, cards, models, versions
 from zoo_catalog.versions import Version, VersionState, get_version
+from zoo_server.background import beside, repeat
 from zoo_store.sql import Database, now
 
 __all__ = ["Purger"]
@@ -50,16 +50,9 @@ class Purger:
         self._database = database
         self._artifacts = artifacts
 
-    @asynccontextmanager
-    async def running(self, interval_s: float) -> AsyncGenerator[None]:
+    def running(self, interval_s: float) -> AbstractAsyncContextManager[None]:
         """Purge what is due, again and again, while the block runs."""
-        task = asyncio.create_task(self._run(interval_s), name="purge")
-        try:
-            yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
+        return beside(repeat(self.round, "purging broke off and goes on later", interval_s), "purge")
 
     async def round(self) -> None:
         """Purge all that is due by the database's clock, and finish what was left undone.
@@ -91,14 +84,6 @@ class Purger:
             await self._release(letting)
         async with self._database.read() as connection:
             return await get_version(connection, row, number)
-
-    async def _run(self, interval_s: float) -> None:
-        while True:
-            try:
-                await self.round()
-            except Exception:  # a round that fails, for whatever reason, must not be the last
-                log.exception("purging broke off; it goes on in %g s", interval_s)
-            await asyncio.sleep(interval_s)
 
     async def _mark_versions(self) -> bool:
         """Mark some versions that are due; whether there were any."""

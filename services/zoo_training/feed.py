@@ -12,6 +12,7 @@ from collections.abc import AsyncGenerator
 from sqlalchemy import select
 
 from modelzoo.errors import Unavailable, ZooError
+from zoo_server.background import beside
 from zoo_store.sql import Database
 from zoo_training.schema import jobs
 
@@ -109,10 +110,5 @@ async def open_feed(database: Database) -> AsyncGenerator[EventFeed]:
     """A feed that follows the jobs of `database` while the block lasts."""
     feed = EventFeed(database)
     database.on_commit(feed.notify)
-    following = asyncio.create_task(feed.follow(), name="event-feed")
-    try:
+    async with beside(feed.follow(), "event-feed"):
         yield feed
-    finally:
-        following.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await following

@@ -7,15 +7,14 @@ one, and now and then without; what they do not need any more is let go of.
 
 import asyncio
 import logging
-import random
 import time
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager, suppress
+from contextlib import AbstractAsyncContextManager
 from datetime import timedelta
 
 from sqlalchemy import exists, or_, select, update
 
-from modelzoo.errors import NotFound, ZooError
+from modelzoo.errors import NotFound
+from zoo_server.background import beside, repeat
 from zoo_store.sql import Database, now
 from zoo_training.artifacts import Artifacts
 from zoo_training.job import FINAL, job_from_row
@@ -45,28 +44,9 @@ class PinKeeper:
         self._pinned_in = ""
         self._pinned_at = 0.0
 
-    @asynccontextmanager
-    async def running(self) -> AsyncGenerator[None]:
+    def running(self) -> AbstractAsyncContextManager[None]:
         """Keep pins as they should be while the block runs."""
-        task = asyncio.create_task(self._run(), name="pin")
-        try:
-            yield
-        finally:
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-
-    async def _run(self) -> None:
-        while True:
-            wait_s = LOOK_S
-            try:
-                await self.look()
-            except ZooError as error:
-                log.warning("pins are not confirmed: %s", error.message)
-                wait_s = AGAIN_S
-            except Exception:  # the service serves on, whatever is wrong with its pins
-                log.exception("pins are not confirmed")
-            await asyncio.sleep(wait_s * random.uniform(0.8, 1.2))  # noqa: S311 - no secret
+        return beside(repeat(self.look, "pins are not confirmed", LOOK_S, AGAIN_S), "pin")
 
     async def look(self) -> None:
         """Let go of what no job needs, and pin everything else and confirm it, if that is due. Raises

@@ -16,6 +16,7 @@ import prometheus_client
 from sqlalchemy import Row, Select, insert, select, tuple_, update
 
 from modelzoo.errors import ZooError
+from zoo_server.background import beside
 from zoo_store.sql import now
 from zoo_training.job import Job, JobState
 from zoo_training.lanes import Lane, Offer, lanes_and_first, standing
@@ -69,18 +70,11 @@ class Reconciler:
     @asynccontextmanager
     async def running(self) -> AsyncGenerator[None]:
         """Rounds come, and results are published, while the block runs."""
-        tasks = [
-            asyncio.create_task(self._repeat(self.round, asyncio.Event()), name="reconcile"),
-            asyncio.create_task(self._repeat(self.publish, self._made), name="publish"),
-        ]
-        try:
+        async with (
+            beside(self._repeat(self.round, asyncio.Event()), "reconcile"),
+            beside(self._repeat(self.publish, self._made), "publish"),
+        ):
             yield
-        finally:
-            for task in tasks:
-                task.cancel()
-            for task in tasks:
-                with suppress(asyncio.CancelledError):
-                    await task
 
     def publish_soon(self) -> None:
         """There is a result: it need not wait for the next round."""

@@ -1,14 +1,12 @@
 """Sweeps come to their end: when all jobs of one are final, the best is promoted, once, whatever dies on the way."""
 
-import asyncio
-import contextlib
 import logging
-from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 
 from sqlalchemy import exists, select, update
 
 from modelzoo.errors import Aborted, DeadlineExceeded, Unavailable, ZooError
+from zoo_server.background import beside, repeat
 from zoo_store.sql import Database, now
 from zoo_training.job import FINAL, Job
 from zoo_training.promotion import Candidate, Promoter
@@ -28,26 +26,9 @@ class SweepEnds:
         self._database = database
         self._promoter = promoter
 
-    @asynccontextmanager
-    async def running(self) -> AsyncGenerator[None]:
+    def running(self) -> AbstractAsyncContextManager[None]:
         """End what can be ended while the block runs."""
-        task = asyncio.create_task(self._run(), name="sweeps")
-        try:
-            yield
-        finally:
-            task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
-
-    async def _run(self) -> None:
-        while True:
-            try:
-                await self.look()
-            except ZooError as error:
-                log.warning("no sweep is ended now: %s", error.message)
-            except Exception:  # the service serves on, and tries again
-                log.exception("no sweep is ended now")
-            await asyncio.sleep(LOOK_S)
+        return beside(repeat(self.look, "no sweep is ended now", LOOK_S), "sweeps")
 
     async def look(self) -> None:
         """End every sweep whose jobs are all final. One that cannot be ended now is left for the next look."""
