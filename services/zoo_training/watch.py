@@ -57,9 +57,12 @@ class Watch:
                         return
                     yield event_from_row(row)
                     cursor = row.sequence
-            # Nothing is added to a job that is final.
-            if not follow or JobState(job.state) in FINAL:
+            if not follow or JobState(job.state) in FINAL:  # nothing is added to a job that is final
                 return
+            # What was added since the job was read may have made it final: then nothing more would come.
+            if cursor > job.last_sequence:
+                job = await self._job(name)
+                continue
             if clock() > expires or not await self._feed.beyond(job.id, cursor, expires - clock()):
                 raise Unavailable(
                     "WATCH_EXPIRED", "this watch has lasted long enough: watch again from its cursor", retry_after_s=0.1

@@ -54,6 +54,20 @@ async def test_a_watcher_goes_on_from_its_cursor_and_over_pages(service: JobServ
     assert [event async for event in watch.watch(job.name, ADA, 452, follow=False)] == []
 
 
+async def test_a_job_that_ends_while_its_watcher_reads_ends_the_watch(service: JobService, feed: EventFeed) -> None:
+    job = await service.create()
+    lease = await service.leased()
+    await service.renew(lease, *[Log(Severity.INFO, str(number)) for number in range(450)])
+    events = Watch(service.database, feed).watch(job.name, ADA, 0, follow=True)
+    await anext(events)  # of the first page
+    await service.release(lease, Outcome.TRAINED)
+    await service.reconciler.publish()
+    async with asyncio.timeout(10):
+        *_, last = [event async for event in events]
+    assert isinstance(last.body, StateChange)
+    assert last.body.state is JobState.SUCCEEDED
+
+
 async def test_a_cursor_beyond_the_end_and_a_strangers_watch_are_refused(service: JobService, feed: EventFeed) -> None:
     job = await service.create()
     watch = Watch(service.database, feed)
