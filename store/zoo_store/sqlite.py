@@ -139,15 +139,17 @@ async def open_driver(url: URL) -> AsyncGenerator[SqliteDriver]:
         # One connection: writers queue for it in order, instead of polling for SQLite's lock.
         writer = _engine(path, "BEGIN IMMEDIATE", connections=1, read_only=False)
         reader = _engine(path, "BEGIN", connections=READERS, read_only=True)
-        lookups = Lookups(_lookup_engine(path))
+        driver = SqliteDriver(
+            Connections(reader, READERS, WAIT_S), Connections(writer, 1, WAIT_S), Lookups(_lookup_engine(path))
+        )
         try:
-            async with writer.connect() as connection:  # the first to connect makes the file and its mode
+            async with driver.writers.connect() as connection:  # the first to connect makes the file and its mode
                 await _measure(connection)
-            yield SqliteDriver(Connections(reader, READERS, WAIT_S), Connections(writer, 1, WAIT_S), lookups)
+            yield driver
         finally:
-            lookups.close()
-            await reader.dispose()
-            await writer.dispose()
+            await driver.readers.close()
+            await driver.writers.close()
+            driver.lookups.close()
 
 
 @asynccontextmanager

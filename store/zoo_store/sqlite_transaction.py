@@ -9,7 +9,7 @@ then the transaction is rolled back in order.
 import asyncio
 import builtins
 from collections.abc import AsyncGenerator, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 from sqlalchemy import CursorResult
@@ -26,8 +26,21 @@ class Connections:
 
     def __init__(self, engine: AsyncEngine, most: int, wait_s: float) -> None:
         self.engine = engine
+        self._most = most
         self._turns = asyncio.Semaphore(most)
         self._wait_s = wait_s
+
+    async def close(self) -> None:
+        """Close all of them, once those that hold one have given it back: the pool closes none that is lent.
+
+        A call that was cancelled may still be at its last statement. Whoever holds one for longer than a caller
+        would wait is left behind.
+        """
+        with suppress(builtins.TimeoutError):
+            async with asyncio.timeout(self._wait_s):
+                for _ in range(self._most):
+                    await self._turns.acquire()
+        await self.engine.dispose()
 
     @asynccontextmanager
     async def connect(self) -> AsyncGenerator[AsyncConnection]:

@@ -1,8 +1,12 @@
 """What is SQLite's own in the promises of `test_sql`: a file that one process has."""
 
+import asyncio
+import gc
 import sqlite3
+import warnings
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Column, Executable, MetaData, String, Table, insert, select, text
@@ -51,6 +55,31 @@ async def test_a_full_disk_is_said(database: Database) -> None:
         await write(database, *(model(f"{number:020}") for number in range(1000)))
     assert caught.value.reason == "DISK_FULL"
     assert await names(database) == []
+
+
+async def test_a_statement_that_outlives_its_caller_leaves_no_connection_open(database_url: str) -> None:
+    asked: list[asyncio.Task[None]] = []
+    async with open_database(database_url) as database:
+        for transaction in (database.read, database.write):
+            count = (
+                "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1000000) SELECT max(i) FROM n"
+            )
+            begun = asyncio.Event()
+
+            async def ask(transaction: Any = transaction, begun: asyncio.Event = begun, query: str = count) -> None:
+                async with transaction() as connection:
+                    begun.set()
+                    await connection.execute(text(query))
+
+            asking = asyncio.create_task(ask())
+            await begun.wait()
+            asking.cancel()
+            asked.append(asking)
+    await asyncio.wait(asked)
+    with warnings.catch_warnings(record=True) as left:
+        warnings.simplefilter("always", ResourceWarning)
+        gc.collect()
+    assert [str(warning.message) for warning in left] == []
 
 
 async def test_a_second_process_is_refused(database_url: str, database: Database) -> None:
