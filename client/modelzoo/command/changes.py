@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 import typer
 
 from modelzoo.command.exported import continued
+from modelzoo.command.interruptible import interruptible
 from modelzoo.command.session import open_client, wants_json
 from modelzoo.command.terminal import json_line, line, note, print_table, shortened, write_piece
 
@@ -65,7 +66,7 @@ def changes(
     with open_client() as client:
         if out is not None:
             with continued(out) as file, client.changes(file.cursor, follow=follow, **wanted) as stream:
-                count = file.append(stream)
+                count = file.append(interruptible(stream))
             note(f"{count} changes written to {out}")
             return
         if after is None and start is None:
@@ -77,7 +78,7 @@ def changes(
             after = last[-1].sequence if last else 0
         with client.changes(after or 0, since=start, follow=follow, **wanted) as stream:
             if follow:
-                for change in stream:
+                for change in interruptible(stream):
                     _show([change], header=False)
             else:
                 _show(stream, header=True)

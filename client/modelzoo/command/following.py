@@ -1,30 +1,27 @@
 """Watching a job until it ends: on a board where a person looks, as lines elsewhere."""
 
 import sys
-import threading
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from queue import SimpleQueue
 from typing import TYPE_CHECKING
 
 import typer
 
 from modelzoo.command.failure import INTERRUPTED
+from modelzoo.command.interruptible import interruptible
 from modelzoo.command.job_text import event_line
 from modelzoo.command.session import wants_json
 from modelzoo.command.terminal import line, note
 
 if TYPE_CHECKING:
-    from modelzoo.job_stream import JobStream
     from modelzoo.training_job import TrainingJob
     from modelzoo.training_records import Job, JobEvent
 
-__all__ = ["detaching", "follow", "interruptible", "shown_as_lines"]
+__all__ = ["detaching", "follow", "shown_as_lines"]
 
 # Between two lines of numbers: whoever reads a file does not want every step.
 QUIET = timedelta(seconds=5)
-CLOSING_S = 5.0
 
 
 def follow(job: "TrainingJob", after: int = 0, *, aside: bool) -> "Job":
@@ -44,36 +41,6 @@ def follow(job: "TrainingJob", after: int = 0, *, aside: bool) -> "Job":
         for event in interruptible(job.watch(after)):
             show(event)
     return job.refresh()
-
-
-def interruptible(stream: "JobStream") -> "Iterator[JobEvent]":
-    """The events of the stream, which is closed at the end, or when a Ctrl-C comes.
-
-    They are read on a thread: after an interrupt in the midst of grpc, closing its channel may wait for ever.
-    """
-    from modelzoo.errors import ZooError
-
-    found: SimpleQueue[JobEvent | ZooError | None] = SimpleQueue()
-
-    def read() -> None:
-        try:
-            for event in stream:
-                found.put(event)
-        except ZooError as error:
-            found.put(error)
-        else:
-            found.put(None)
-
-    thread = threading.Thread(target=read, name="zoo-events", daemon=True)
-    thread.start()
-    try:
-        while (event := found.get()) is not None:
-            if isinstance(event, ZooError):
-                raise event
-            yield event
-    finally:
-        stream.close()
-        thread.join(CLOSING_S)
 
 
 def shown_as_lines(write: Callable[[str], None]) -> "Callable[[JobEvent], None]":

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from modelzoo.command.failure import FOUND
-from modelzoo.command.following import detaching, follow, interruptible
+from modelzoo.command.following import detaching, follow
+from modelzoo.command.interruptible import interruptible
 from modelzoo.command.job_diff import diff_jobs
 from modelzoo.command.job_text import (
     duration_text,

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from modelzoo.command.following import detaching, interruptible
+from modelzoo.command.following import detaching
+from modelzoo.command.interruptible import interruptible
 from modelzoo.command.job_text import number_text
 from modelzoo.command.terminal import answer, line, note, print_table
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+import signal
+import subprocess
 import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -15,6 +17,7 @@ from modelzoo.change_log import ChangeStream
 from modelzoo.client import Client
 from modelzoo.errors import NotFound, OutOfRange, ResourceExhausted, Unavailable, ZooError, to_status
 from support.front_door import FrontDoor
+from support.terminal import ZOO
 from support.waiting import eventually
 from zoo.catalog.v1 import change_service_pb2 as pb
 
@@ -183,6 +186,16 @@ def test_the_command_shows_who_did_what_and_answers_json_lines(bert: Client, zoo
     assert len(zoo("changes", "--limit", "2", "--json").stdout.splitlines()) == 2
     assert len(zoo("changes", "--after", "1", "--json").stdout.splitlines()) == len(list(bert.changes())) - 1
     assert zoo("changes", "--since", "yesterday").exit_code == 2
+
+
+@pytest.mark.usefixtures("zoo")
+def test_ctrl_c_ends_a_followed_log(bert: Client):
+    words = [ZOO, "changes", "--follow", "--json", "--model", "team/bert"]
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert json.loads(process.stdout.readline())["resource"] == "team/bert"
+        process.send_signal(signal.SIGINT)
+        assert process.wait(20) == 130
 
 
 def test_an_export_goes_on_where_the_file_ends_even_in_half_a_line(bert: Client, zoo: Zoo, tmp_path: Path):
