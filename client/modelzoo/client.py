@@ -16,11 +16,11 @@ from modelzoo.change_log import ChangeLog, ChangeStream, change_filter
 from modelzoo.channel import open_channel
 from modelzoo.diff_sides import diff_sides
 from modelzoo.file_bytes import stored
-from modelzoo.finetuning import prepare, publish
 from modelzoo.following import STALE_MOST_S, Following
 from modelzoo.generation import Message
 from modelzoo.inference import Inference
 from modelzoo.lineage import Lineages
+from modelzoo.making import Making
 from modelzoo.manage import Manage
 from modelzoo.manifest import Manifest
 from modelzoo.progress import Progress
@@ -32,8 +32,6 @@ from modelzoo.tensor_array import Library
 from modelzoo.tensor_reading import read_tensors, tensor_infos
 from modelzoo.tensor_slice import Index
 from modelzoo.training import Jobs
-from modelzoo.training_job import TrainingJob
-from modelzoo.training_records import Budget, JobSpec, ParameterValue, Promotion
 from modelzoo.upkeep import Upkeep
 from modelzoo.upload import Base
 from modelzoo.version_diff import Diff
@@ -45,14 +43,15 @@ from zoo.inference.v1 import worker_service_pb2, worker_service_pb2_grpc
 __all__ = ["Client", "Message"]
 
 
-class Client(Inference):
+class Client(Inference, Making):
     """A connection to a zoo, for any number of threads. Close it, or use it in a `with`.
 
     Without arguments, address and key are those of `ZOO_URL` and `ZOO_KEY` or of `~/.config/zoo/config.toml`. Every
     method raises a ZooError: what the server refuses, REFERENCE_INVALID before anything is sent, SERVER_UNREACHABLE.
-    Models are run by the methods of Inference; keys, grants and requests for gated models are in `access`, what changes
-    namespaces, models and versions is in `manage`, signatures in `signatures`, upkeep in `upkeep`, training in
-    `jobs`. A reference is `name` or `namespace/name`, and perhaps `@alias`, `@version` or `@sha256:digest`.
+    Models are run by the methods of Inference, and made of others by those of Making; keys, grants and requests for
+    gated models are in `access`, what changes namespaces, models and versions is in `manage`, signatures in
+    `signatures`, upkeep in `upkeep`, training in `jobs`. A reference is `name` or `namespace/name`, and perhaps
+    `@alias`, `@version` or `@sha256:digest`.
     """
 
     def __init__(self, url: str | None = None, key: str | None = None) -> None:
@@ -249,6 +248,7 @@ class Client(Inference):
         parents: Sequence[records.Parent] = (),
         create_namespace: bool = False,
         progress: Progress | None = None,
+        request_id: str = "",
     ) -> records.PushResult:
         """Publish a directory as the next version of `name`; `modelzoo.push.push` states the rest.
 
@@ -268,6 +268,7 @@ class Client(Inference):
             parents=parents,
             create_namespace=create_namespace,
             progress=progress,
+            request_id=request_id,
         )
 
     def pull(
@@ -304,9 +305,9 @@ class Client(Inference):
         )
 
     @contextmanager
-    def hold(self, ref: str) -> Generator[records.PullResult]:
+    def hold(self, ref: str, *, progress: Progress | None = None) -> Generator[records.PullResult]:
         """The version's files in the cache, pulled if need be, and kept there for the length of the block."""
-        with hold_version(self._channel, _cache(), self.version(ref)) as result:
+        with hold_version(self._channel, _cache(), self.version(ref), progress=progress) as result:
             yield result
 
     # Tensors
@@ -350,30 +351,6 @@ class Client(Inference):
         (`modelzoo.version_diff.compare`).
         """
         return diff_sides(self, self._channel, (a, b), norms=norms, progress=progress)
-
-    # Training
-
-    def finetune(
-        self,
-        base: str,
-        data: str | os.PathLike[str],
-        *,
-        to: str,
-        recipe: str = "",
-        budget: Budget | None = None,
-        promotion: Promotion | None = None,
-        priority: int = 0,
-        progress: Progress | None = None,
-        **parameters: ParameterValue,
-    ) -> TrainingJob:
-        """Train the version `base` with the data into a new version of the model `to`; the job that does it.
-
-        Data are a file, a folder (`modelzoo.datasets`), or a dataset's reference. Local ones are checked row by row and
-        published as the dataset `to-data`. `modelzoo.finetuning` says how the recipe is chosen, and states errors.
-        """
-        spec = JobSpec(base, "", to, recipe, parameters, budget=budget or Budget(), promotion=promotion or Promotion())
-        wanted = publish(self, prepare(self, spec, data), progress)
-        return self.jobs.open(self.jobs.create(wanted, priority=priority).name)
 
     # The zoo itself
 

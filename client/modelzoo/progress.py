@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-__all__ = ["Progress", "Silence"]
+__all__ = ["Progress", "Silence", "Summed"]
 
 
 class Progress(Protocol):
@@ -35,3 +35,30 @@ class Silence:
 
     def advance(self, count_bytes: int) -> None:
         pass
+
+
+class Summed:
+    """One Progress for several pieces of work, one after the other."""
+
+    def __init__(self, whole: Progress) -> None:
+        self._whole = whole
+        self._totals: list[int] = []
+
+    def part(self) -> Progress:
+        """What the next piece is to tell."""
+        self._totals.append(0)
+        return _Part(self, len(self._totals) - 1, self._whole)
+
+    def start(self, number: int, total_bytes: int) -> None:
+        self._totals[number] = total_bytes
+        self._whole.start(sum(self._totals))
+
+
+class _Part:
+    def __init__(self, summed: Summed, number: int, whole: Progress) -> None:
+        self._summed = summed
+        self._number = number
+        self.skip, self.advance = whole.skip, whole.advance
+
+    def start(self, total_bytes: int) -> None:
+        self._summed.start(self._number, total_bytes)

@@ -46,12 +46,14 @@ def push(
     parents: Sequence[records.Parent] = (),
     create_namespace: bool = False,
     progress: Progress | None = None,
+    request_id: str = "",
 ) -> PushResult:
     """Publish the files below `directory` as a version of `model`, which is made if need be, and move `alias` to it.
 
     Blobs that the latest version or a base has are not sent. Repeating a push that broke off sends what is missing;
     pushing what is the latest version already publishes nothing and answers that version. `parents` are what it was
-    made from; the latest version gets them, too, where it lacks them.
+    made from; the latest version gets them, too, where it lacks them. With `request_id`, the version is published once,
+    whoever pushes the same files with it.
     Raises REFERENCE_INVALID for a `model` with a selector, and what `read_tree` and `upload` raise; GGUF_INVALID;
     DATASET_INVALID for the format `dataset`; unless the format is `opaque` and the namespace takes such files, what
     `danger_in` answers; and what the catalog refuses: ROLE_MISSING, NAMESPACE_NOT_FOUND.
@@ -82,7 +84,7 @@ def push(
         progress=progress,
     )
     if latest is None or latest.manifest_digest != uploaded.digest:
-        latest = _create_version(catalog, model, uploaded.digest, source, said)
+        latest = _create_version(catalog, model, uploaded.digest, source, said, request_id or uuid.uuid4().hex)
     else:
         for parent in parents:
             lineages.create_edge(latest.reference, parent)
@@ -181,11 +183,16 @@ def _latest(catalog: rpc.CatalogServiceStub, model: Reference) -> records.Versio
 
 
 def _create_version(
-    catalog: rpc.CatalogServiceStub, model: Reference, digest: str, source: str, parents: Sequence[edge_pb2.Parent]
+    catalog: rpc.CatalogServiceStub,
+    model: Reference,
+    digest: str,
+    source: str,
+    parents: Sequence[edge_pb2.Parent],
+    request_id: str,
 ) -> records.Version:
     with building():
         request = pb.CreateVersionRequest(
-            model=model.model, manifest_digest=digest, request_id=uuid.uuid4().hex, source=source, parents=parents
+            model=model.model, manifest_digest=digest, request_id=request_id, source=source, parents=parents
         )
     with translated():
         return wire.version(catalog.CreateVersion(request).version)

@@ -77,6 +77,7 @@ _HINTS = {
     "LOSS_NOT_FINITE": "a lower learning rate may help: `--set learning_rate=...`",
     "ATTEMPTS_EXHAUSTED": "`zoo jobs logs JOB` shows what happened",
     "OUT_OF_MEMORY": "a smaller batch may help: `--set batch_size=...`",
+    "ADAPTER_BASE_MISSING": "`zoo lineage REF --up` shows what its lineage says",
     "SWEEPING_OFF": "`zoo sweep --status` says more; `zoo sweep --unfreeze` ends a freeze",
 }
 
