@@ -1,4 +1,4 @@
-"""Making versions out of others: the part of the client that trains and merges."""
+"""Making versions out of others: the part of the client that trains, merges, and trains again."""
 
 import os
 from collections.abc import Callable
@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, cast
 from modelzoo.finetuning import prepare, publish
 from modelzoo.merging import Merged, merge
 from modelzoo.progress import Progress
+from modelzoo.reproducing import Reproduction, compare_runs, find_recorded, run_again
 from modelzoo.training_job import TrainingJob
 from modelzoo.training_records import Budget, JobSpec, ParameterValue, Promotion
 
@@ -74,3 +75,14 @@ class Making:
             progress=progress,
             said=said,
         )
+
+    def reproduce(self, ref: str, *, to: str = "", job: str = "", progress: Progress | None = None) -> Reproduction:
+        """Run the job that made the version again, into a version of `to` (by default NAME-reproduced), wait for it,
+        and compare the two tensor by tensor. With `job`, compare with what that job made instead.
+
+        `modelzoo.reproducing` states the rest; TRAINING_NOT_RECORDED, and a job that fails raises its reason.
+        """
+        recorded = find_recorded(self._client, ref)
+        again = self._client.jobs.open(job) if job else run_again(self._client, recorded, to)
+        version = again.result()
+        return compare_runs(self._client, recorded, again.record, version, progress)

@@ -57,8 +57,9 @@ class FileChange:
 class TensorChange:
     """A tensor by its name; None on the side that lacks it.
 
-    `norm` is ||a - b|| / ||a||. None where it was not asked for, where dtype or shape differ or no library here knows
-    the dtype, and where there is none: a is all zeros, or one side holds an infinity or no number.
+    `norm` is ||a - b|| / ||a||, `largest` the largest |a - b| of an element. None where they were not asked for, where
+    dtype or shape differ or no library here knows the dtype, and where there is none: one side holds an infinity or no
+    number; of `norm`, a is all zeros.
     """
 
     name: str
@@ -66,6 +67,7 @@ class TensorChange:
     before: TensorInfo | None
     after: TensorInfo | None
     norm: float | None
+    largest: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +211,9 @@ class _Comparison:
             self._progress.advance(len(piece_a) + len(piece_b))
         if norm.same:
             return None, left_bytes
-        return TensorChange(old.name, "changed", old, new, norm.value()), left_bytes - self._to_read(old)
+        return TensorChange(old.name, "changed", old, new, norm.value(), norm.largest()), left_bytes - self._to_read(
+            old
+        )
 
     def _pieces(self, old: TensorInfo, new: TensorInfo) -> Iterator[tuple[bytearray, bytearray]]:
         file_a, file_b = self._files[0][old.path], self._files[1][new.path]
@@ -244,7 +248,7 @@ class _Norm:
         self.same = True
         self._dtype = dtype
         self._wanted = wanted and DTYPE_BITS[dtype] >= 8
-        self._difference = self._length = 0.0
+        self._difference = self._length = self._largest = 0.0
 
     def add(self, a: bytearray, b: bytearray) -> None:
         self.same = self.same and a == b
@@ -257,7 +261,14 @@ class _Norm:
         difference = abs(numbers_a - numbers_b)
         length = abs(numbers_a)
         self._difference += float((difference * difference).sum())
+        self._largest = max(self._largest, float(difference.max(initial=0.0)))
         self._length += float((length * length).sum())
+
+    def largest(self) -> float | None:
+        # max passes over what is no number; the sum does not.
+        if not self._wanted or not math.isfinite(self._difference):
+            return None
+        return self._largest
 
     def value(self) -> float | None:
         if not self._wanted:

@@ -1,13 +1,12 @@
 """What a trained version says of itself: a card for people, `training.json` and `evaluation.json` for programs."""
 
 import json
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from zoo_trainer.environment import environment
 from zoo_trainer.evaluation import Measurement
 
 __all__ = ["Run", "write_card"]
@@ -59,8 +58,7 @@ def write_card(folder: Path, run: Run) -> None:
         "trained_parameters": run.trained_parameters,
         "used": dict(run.used),
         "notes": list(run.notes),
-        "software": {package: version(package) for package in ("torch", "transformers", "peft")},
-        "threads": int(os.environ.get("OMP_NUM_THREADS", "0")),
+        **environment().to_json(),
     }
     tables = {"split": run.split, "before": run.before.to_json(), "after": run.after.to_json()}
     (folder / RECORD).write_text(json.dumps(record, indent=2) + "\n")

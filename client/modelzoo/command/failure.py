@@ -78,6 +78,7 @@ _HINTS = {
     "ATTEMPTS_EXHAUSTED": "`zoo jobs logs JOB` shows what happened",
     "OUT_OF_MEMORY": "a smaller batch may help: `--set batch_size=...`",
     "ADAPTER_BASE_MISSING": "`zoo lineage REF --up` shows what its lineage says",
+    "TRAINING_NOT_RECORDED": "`zoo lineage REF --up` shows what it was made from, and by which job",
     "SWEEPING_OFF": "`zoo sweep --status` says more; `zoo sweep --unfreeze` ends a freeze",
 }
 
