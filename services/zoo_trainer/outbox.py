@@ -3,6 +3,7 @@
 from collections import deque
 
 from zoo.training.v1 import event_pb2 as pb
+from zoo_trainer.admissible import Admission
 
 __all__ = ["EVENTS_MAX", "Outbox"]
 
@@ -17,15 +18,17 @@ class Outbox:
     def __init__(self, next_event: int) -> None:
         self.first = max(1, next_event)
         self._events: deque[pb.Event] = deque()
+        self._admission = Admission()
 
     def __len__(self) -> int:
         return len(self._events)
 
     def add(self, event: pb.Event) -> None:
-        """Keep it; a metric that nobody has taken makes way for others where there are too many."""
+        """Keep what of it the service takes; a metric that nobody has taken makes way for others where there are too
+        many."""
         if len(self._events) >= KEPT_MAX and event.HasField("metrics"):
             return
-        self._events.append(event)
+        self._events.extend(self._admission.admit(event))
 
     def batch(self) -> list[pb.Event]:
         """The first of them, as many as a call takes."""
