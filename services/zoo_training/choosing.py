@@ -87,7 +87,7 @@ def check_dataset(recipe: Recipe, base: CatalogVersion, dataset: CatalogVersion,
 
 def require_trainer(recipe: Recipe, resource_class: str, executor: str, registered: RegisteredTrainers) -> None:
     """Raise TRAINER_MISSING unless a trainer that was seen lately could do it."""
-    knowing = [trainer for trainer in registered.trainers if recipe.name in trainer.recipes]
+    knowing = [trainer for trainer in registered.trainers if recipe.digest in trainer.descriptions]
     if any(trainer.resource_class == resource_class and executor in trainer.executors for trainer in knowing):
         return
     there = sorted({f"{one.resource_class} by {executor}" for one in knowing for executor in one.executors})

@@ -64,7 +64,15 @@ class Creation:
         if made is not None:
             return made
         plan = await self.plan(asked, principal)
-        new = NewJob(plan.spec, plan.base, plan.dataset, asked.priority, asked.labels, asked.retry_of)
+        new = NewJob(
+            plan.spec,
+            plan.base,
+            plan.dataset,
+            asked.priority,
+            asked.labels,
+            asked.retry_of,
+            recipe_digest=plan.recipe.digest,
+        )
         await self._held.hold(source_pins(new.name, plan.base, plan.dataset))
         try:
             job = await self._jobs.create(new, request)

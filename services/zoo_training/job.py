@@ -132,6 +132,7 @@ class Job:
     etag: str
     trainer: str
     host: str
+    recipe_digest: str = ""
 
     @property
     def namespace(self) -> str:
@@ -187,4 +188,5 @@ def job_from_row(row: Row[Any]) -> Job:
         etag=str(row.etag),
         trainer=row.trainer,
         host=row.host,
+        recipe_digest=row.recipe_digest,
     )

@@ -29,7 +29,8 @@ _BY_NAME = select(jobs).where(jobs.c.name == bindparam("name"))
 
 @dataclass(frozen=True, slots=True)
 class NewJob:
-    """A job to be: its spec complete, base and dataset as they were resolved."""
+    """A job to be: its spec complete and checked by the description of its recipe that has `recipe_digest`, base and
+    dataset as they were resolved."""
 
     spec: JobSpec
     base: Source
@@ -38,6 +39,7 @@ class NewJob:
     labels: Mapping[str, str] = field(default_factory=dict[str, str])
     retry_of: str = ""
     sweep: str = ""
+    recipe_digest: str = ""
     name: str = field(default_factory=new_job_name)
 
 
@@ -174,6 +176,7 @@ async def insert_job(change: Change, new: NewJob, creator: str, queued_most: int
         "dataset_digest": new.dataset.manifest_digest,
         "output": spec.output,
         "recipe": spec.recipe,
+        "recipe_digest": new.recipe_digest,
         "executor": spec.executor,
         "resource_class": spec.resource_class,
         "creator": creator,

@@ -13,7 +13,7 @@ from typing import Any, Protocol
 
 import prometheus_client
 from pydantic import TypeAdapter
-from sqlalchemy import ColumnElement, Row, or_, select, update
+from sqlalchemy import ColumnElement, Row, and_, or_, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from modelzoo.errors import Aborted, FailedPrecondition, InvalidArgument, OutOfRange, Unavailable
@@ -39,7 +39,8 @@ _ENDED = prometheus_client.Counter("zoo_training_attempts_total", "Attempts that
 
 
 class Leasing(Protocol):
-    """A trainer that wants a job. It gets those of its class whose recipe and executor it has."""
+    """A trainer that wants a job. It gets those of its class whose executor it has, and whose recipe as they were
+    checked by it: `descriptions` are digests."""
 
     @property
     def name(self) -> str: ...
@@ -49,6 +50,8 @@ class Leasing(Protocol):
     def resource_class(self) -> str: ...
     @property
     def recipes(self) -> Collection[str]: ...
+    @property
+    def descriptions(self) -> Collection[str]: ...
     @property
     def executors(self) -> Collection[str]: ...
 
@@ -261,7 +264,10 @@ async def _keep(change: Change, row: Row[Any], made: Made) -> Row[Any] | None:
 def _suits(trainer: Leasing) -> tuple[ColumnElement[bool], ...]:
     """Jobs that the trainer can do, and that have time left."""
     return (
-        jobs.c.recipe.in_(sorted(trainer.recipes)),
+        or_(
+            jobs.c.recipe_digest.in_(sorted(trainer.descriptions)),
+            and_(jobs.c.recipe_digest == "", jobs.c.recipe.in_(sorted(trainer.recipes))),
+        ),
         jobs.c.executor.in_(sorted(trainer.executors)),
         or_(jobs.c.deadline.is_(None), jobs.c.deadline > now()),
     )

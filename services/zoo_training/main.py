@@ -33,6 +33,7 @@ from zoo_training.publications import Publications
 from zoo_training.publishing import Publisher
 from zoo_training.recipes import Recipes
 from zoo_training.reconciler import Reconciler
+from zoo_training.redescribing import Redescribing
 from zoo_training.results import Results
 from zoo_training.rules import RULES, SERVICES
 from zoo_training.settings import Settings
@@ -69,6 +70,7 @@ async def serve(settings: Settings) -> None:
         await stack.enter_async_context(upkeep.reconciler.running())
         await stack.enter_async_context(upkeep.sweep_ends.running())
         await stack.enter_async_context(upkeep.pin_keeper.running())
+        await stack.enter_async_context(upkeep.redescribing.running())
         await server.run(SERVICES, on_drain=feed.close)
 
 
@@ -88,6 +90,7 @@ class Upkeep:
     reconciler: Reconciler
     sweep_ends: SweepEnds
     pin_keeper: PinKeeper
+    redescribing: Redescribing
 
 
 def register(
@@ -119,7 +122,12 @@ def register(
     trainers = TrainerServicer(recipes, leases, Checkpoints(database, held), peers.signer)
     trainer_rpc.add_TrainerServiceServicer_to_server(trainers, server)
     sweep_ends = SweepEnds(database, promoter)
-    return Upkeep(reconciler, sweep_ends, PinKeeper(database, peers.artifacts, held, pin_interval_s))
+    return Upkeep(
+        reconciler,
+        sweep_ends,
+        PinKeeper(database, peers.artifacts, held, pin_interval_s),
+        Redescribing(states, recipes),
+    )
 
 
 if __name__ == "__main__":

@@ -97,10 +97,11 @@ class Planner:
         if dataset.dataset is None:
             raise _kind_mismatch("dataset", dataset.reference, "a model", "name a version that was pushed as a dataset")
         trainers = await self._recipes.registered()
+        resource_class, executor = spec.resource_class or RESOURCE_CLASS, spec.executor or EXECUTOR
         if spec.recipe:
-            recipe = find_recipe(spec.recipe, trainers.recipes)
+            recipe = find_recipe(spec.recipe, trainers.known(resource_class, executor))
         else:
-            recipe = choose_recipe(base, dataset, trainers.alive(spec.resource_class or RESOURCE_CLASS))
+            recipe = choose_recipe(base, dataset, trainers.alive(resource_class, executor))
         check_dataset(recipe, base, dataset, dataset.dataset)
         return Grounds(output, base, dataset, dataset.dataset, recipe, trainers)
 

@@ -24,8 +24,8 @@ class Publications:
         it is to be tried again."""
         if job.made is None:
             return
-        # As it was when the job was created, but for what its description says of metrics, if anything.
-        recipe = await self._recipes.find(job.spec.recipe) or Recipe(job.spec.recipe)
+        # As the job was checked by it: what it says of metrics may be another by now.
+        recipe = await self._recipes.find(job.spec.recipe, job.recipe_digest) or Recipe(job.spec.recipe)
         try:
             published = await self._publisher.publish(_result(job, job.made), recipe)
         except _PASSING:

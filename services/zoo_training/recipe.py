@@ -1,7 +1,9 @@
 """What trainers can do: recipes with their parameters, as trainers describe them and as they are kept."""
 
+import hashlib
+import json
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import Enum
 
@@ -13,6 +15,7 @@ __all__ = [
     "ParameterKind",
     "ParameterValue",
     "Recipe",
+    "description_digest",
     "fits",
     "missing_columns",
 ]
@@ -48,7 +51,8 @@ class Parameter:
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """`columns` are names, or several separated by `|` of which one is enough. `resource_classes` are those of the
-    trainers that know it now; neither they nor `update_time` are part of what a trainer describes."""
+    trainers that know it now, and `digest` is its description's: neither they nor `update_time` are part of what a
+    trainer describes."""
 
     name: str
     description: str = ""
@@ -60,9 +64,16 @@ class Recipe:
     lower_is_better: bool = False
     update_time: datetime | None = None
     resource_classes: tuple[str, ...] = ()
+    digest: str = ""
 
 
 RECIPE_JSON = TypeAdapter(Recipe)
+
+
+def description_digest(recipe: Recipe) -> str:
+    """SHA-256, in hexadecimal, of all that a trainer describes: what jobs are checked by, and what people read."""
+    described = RECIPE_JSON.dump_python(replace(recipe, update_time=None, resource_classes=(), digest=""), mode="json")
+    return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 
 def fits(recipe: Recipe, base_task: str) -> bool:

@@ -1,19 +1,23 @@
-"""Who can train what: trainers and their recipes, as they last registered. One that is silent for a while is gone."""
+"""Who can train what: trainers and their recipes, as they last registered. One that is silent for a while is gone.
 
-from collections.abc import Sequence
+Trainers of several releases may describe a recipe in several ways. A job is checked by one of them, the newest that
+some trainer has, and only trainers that have it get the job.
+"""
+
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
 from typing import Any
 
-from sqlalchemy import Row, delete, select
+from sqlalchemy import Row, case, delete, select
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from modelzoo.errors import FailedPrecondition
 from zoo_store.sql import Database, now
 from zoo_training.parameters import checked_recipe
-from zoo_training.recipe import RECIPE_JSON, Recipe, fits
-from zoo_training.schema import recipes, trainers
+from zoo_training.recipe import RECIPE_JSON, Recipe, description_digest, fits
+from zoo_training.schema import descriptions, trainers
 
 __all__ = ["Recipes", "RegisteredTrainers", "Trainer"]
 
@@ -25,29 +29,40 @@ FORGOTTEN_AFTER = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Trainer:
-    """An agent; `recipes` are names."""
+    """An agent; `recipes` are names, `descriptions` the digests under which it described them."""
 
     name: str
     host: str
     resource_class: str
     recipes: tuple[str, ...]
     executors: tuple[str, ...]
+    descriptions: tuple[str, ...] = ()
+
+    def serves(self, resource_class: str, executor: str) -> bool:
+        """Whether it takes jobs of this class and executor; '' is any."""
+        in_class = resource_class in ("", self.resource_class)
+        return in_class and (not executor or executor in self.executors)
 
 
 @dataclass(frozen=True, slots=True)
 class RegisteredTrainers:
-    """Trainers that were seen lately, and every recipe that one has ever brought."""
+    """Trainers that were seen lately, and all descriptions of recipes that one has ever brought, the newest first: that
+    which was first brought last."""
 
     trainers: tuple[Trainer, ...]
-    recipes: tuple[Recipe, ...]
+    described: tuple[Recipe, ...]
 
-    def alive(self, resource_class: str = "") -> list[Recipe]:
-        """Recipes that some of these trainers, or one of the class, knows."""
-        return [
-            recipe
-            for recipe in self.recipes
-            if (resource_class in recipe.resource_classes if resource_class else recipe.resource_classes)
-        ]
+    def alive(self, resource_class: str = "", executor: str = "") -> list[Recipe]:
+        """Of each recipe that some of these trainers knows the newest description that one of them has, by name."""
+        serving = [trainer for trainer in self.trainers if trainer.serves(resource_class, executor)]
+        digests = {digest for trainer in serving for digest in trainer.descriptions}
+        return _newest(recipe for recipe in self.described if recipe.digest in digests)
+
+    def known(self, resource_class: str, executor: str) -> list[Recipe]:
+        """Every recipe there ever was, by name: as trainers of the class and executor describe it, else as any trainer
+        does, else as one did last."""
+        best = (*self.alive(resource_class, executor), *self.alive(), *self.described)
+        return _newest(best)
 
 
 class Recipes:
@@ -55,13 +70,14 @@ class Recipes:
         self._database = database
 
     async def register(self, trainer: Trainer, described: Sequence[Recipe]) -> None:
-        """The trainer is there, and this is what it can do; of several trainers' descriptions of a recipe the last one
-        stands. Raises FIELD_INVALID for one that contradicts itself."""
-        described = [checked_recipe(recipe) for recipe in described]
+        """The trainer is there, and this is what it can do. Raises FIELD_INVALID for a recipe that contradicts
+        itself."""
+        described = [replace(checked, digest=description_digest(checked)) for checked in map(checked_recipe, described)]
         row = {
             "host": trainer.host,
             "resource_class": trainer.resource_class,
             "recipes": [recipe.name for recipe in described],
+            "descriptions": [recipe.digest for recipe in described],
             "executors": list(trainer.executors),
         }
         async with self._database.write() as connection:
@@ -70,8 +86,8 @@ class Recipes:
                 seen.on_conflict_do_update(index_elements=[trainers.c.name], set_={**row, "seen_time": now()})
             )
             # In one order, so that two who register at once do not wait for each other.
-            for recipe in sorted(described, key=lambda recipe: recipe.name):
-                await _describe(connection, replace(recipe, update_time=None, resource_classes=()))
+            for recipe in sorted(described, key=lambda recipe: recipe.digest):
+                await _describe(connection, recipe)
             time = (await connection.execute(select(now()))).scalar_one()
             await connection.execute(delete(trainers).where(trainers.c.seen_time < time - FORGOTTEN_AFTER))
 
@@ -80,7 +96,8 @@ class Recipes:
             time = (await connection.execute(select(now()))).scalar_one()
             seen = select(trainers).where(trainers.c.seen_time > time - GONE_AFTER).order_by(trainers.c.name)
             there = tuple(map(_trainer_from_row, await connection.execute(seen)))
-            known = (await connection.execute(select(recipes).order_by(recipes.c.name))).all()
+            newest_first = (descriptions.c.name, descriptions.c.first_time.desc(), descriptions.c.digest)
+            known = (await connection.execute(select(descriptions).order_by(*newest_first))).all()
         return RegisteredTrainers(there, tuple(_recipe_from_row(row, there) for row in known))
 
     async def list(self, base_task: str = "") -> list[Recipe]:
@@ -88,10 +105,13 @@ class Recipes:
         found = (await self.registered()).alive()
         return [recipe for recipe in found if not base_task or fits(recipe, base_task)]
 
-    async def find(self, name: str) -> Recipe | None:
-        """As it was last described, whoever is there; None where nobody ever did."""
+    async def find(self, name: str, digest: str = "") -> Recipe | None:
+        """As the description of this digest says, else as the newest of the name does, whoever is there; None where
+        nobody ever described it."""
+        mine = select(descriptions).where(descriptions.c.name == name)
+        best_first = (case((descriptions.c.digest == digest, 0), else_=1), descriptions.c.first_time.desc())
         async with self._database.read() as connection:
-            row = (await connection.execute(select(recipes).where(recipes.c.name == name))).one_or_none()
+            row = (await connection.execute(mine.order_by(*best_first).limit(1))).one_or_none()
         return None if row is None else _recipe_from_row(row, ())
 
     async def trainer(self, name: str) -> Trainer:
@@ -110,18 +130,29 @@ class Recipes:
 
 
 async def _describe(connection: AsyncConnection, recipe: Recipe) -> None:
-    row = {"description": RECIPE_JSON.dump_python(recipe, mode="json")}
-    described = insert(recipes).values(name=recipe.name, **row, update_time=now())
+    plain = replace(recipe, update_time=None, resource_classes=(), digest="")
+    row = {"name": recipe.name, "description": RECIPE_JSON.dump_python(plain, mode="json")}
+    described = insert(descriptions).values(digest=recipe.digest, **row, first_time=now(), update_time=now())
     await connection.execute(
-        described.on_conflict_do_update(index_elements=[recipes.c.name], set_={**row, "update_time": now()})
+        described.on_conflict_do_update(index_elements=[descriptions.c.digest], set_={"update_time": now()})
     )
 
 
+def _newest(newest_first: Iterable[Recipe]) -> list[Recipe]:
+    """The first of each name, by name."""
+    by_name: dict[str, Recipe] = {}
+    for recipe in newest_first:
+        by_name.setdefault(recipe.name, recipe)
+    return [by_name[name] for name in sorted(by_name)]
+
+
 def _trainer_from_row(row: Row[Any]) -> Trainer:
-    return Trainer(row.name, row.host, row.resource_class, tuple(row.recipes), tuple(row.executors))
+    return Trainer(
+        row.name, row.host, row.resource_class, tuple(row.recipes), tuple(row.executors), tuple(row.descriptions)
+    )
 
 
 def _recipe_from_row(row: Row[Any], there: Sequence[Trainer]) -> Recipe:
     classes = sorted({trainer.resource_class for trainer in there if row.name in trainer.recipes})
     described = RECIPE_JSON.validate_python(row.description)
-    return replace(described, update_time=row.update_time, resource_classes=tuple(classes))
+    return replace(described, update_time=row.update_time, resource_classes=tuple(classes), digest=row.digest)

@@ -3,7 +3,7 @@
     jobs ─< events (what happened, in order)      job_labels (a job's labels again, one a row, to find jobs by)
     lanes: the jobs of one namespace in one resource class, as the queue sees them; classes ─< lanes
     rounds (when something was last done)         requests (what request ids were used for)
-    trainers, recipes (as they registered)        sweeps ─< jobs
+    trainers, descriptions (as they registered)   sweeps ─< jobs
     pins (what the artifact service keeps)        publications
 
 Of jobs and events the columns spec, labels, progress, checkpoint, made and body are texts that hold JSON, in which
@@ -33,6 +33,7 @@ from zoo_store.sql import UtcTime
 
 __all__ = [
     "classes",
+    "descriptions",
     "events",
     "job_labels",
     "jobs",
@@ -40,7 +41,6 @@ __all__ = [
     "metadata",
     "pins",
     "publications",
-    "recipes",
     "requests",
     "rounds",
     "sweeps",
@@ -73,6 +73,8 @@ jobs = Table(
     Column("dataset_digest", String(SHA256_HEX_LENGTH), nullable=False),
     Column("output", String(MODEL_NAME_LENGTH), nullable=False),
     Column("recipe", String(64), nullable=False),
+    # The description that it was checked by; '' of jobs of before: any trainer that has the recipe.
+    Column("recipe_digest", String(SHA256_HEX_LENGTH), nullable=False, server_default=""),
     Column("executor", String(32), nullable=False),
     Column("resource_class", String(CLASS_LENGTH), nullable=False),
     Column("creator", String(SUBJECT_LENGTH), nullable=False),
@@ -198,20 +200,25 @@ trainers = Table(
     Column("name", String(128), primary_key=True),
     Column("host", String(256), nullable=False),
     Column("resource_class", String(64), nullable=False),
-    # Names.
+    # Names, and the digests of their descriptions.
     Column("recipes", JSON, nullable=False),
+    Column("descriptions", JSON, nullable=False, server_default="[]"),
     Column("executors", JSON, nullable=False),
     Column("seen_time", UtcTime, nullable=False),
     Index("trainers_by_seen_time", "seen_time"),
 )
 
-# The newest description of each name; they outlive their trainers, because jobs refer to them.
-recipes = Table(
-    "recipes",
+# Of recipes, by their digests: a name may have several, of trainers of several releases. They outlive their trainers,
+# because jobs refer to them. `first_time` is when the first trainer brought it: the newest is the one that came last.
+descriptions = Table(
+    "descriptions",
     metadata,
-    Column("name", String(64), primary_key=True),
+    Column("digest", String(SHA256_HEX_LENGTH), primary_key=True),
+    Column("name", String(64), nullable=False),
     Column("description", JSON, nullable=False),
+    Column("first_time", UtcTime, nullable=False),
     Column("update_time", UtcTime, nullable=False),
+    Index("descriptions_by_name", "name", "first_time"),
 )
 
 # What the artifact service is asked to keep for jobs. A row is written before the pin is set and removed after it is

@@ -157,7 +157,7 @@ def _measured(job: Job, metric: str) -> float | None:
 
 
 def _trial(sweep: str, plan: Plan) -> NewJob:
-    return NewJob(spec=plan.spec, base=plan.base, dataset=plan.dataset, sweep=sweep)
+    return NewJob(plan.spec, plan.base, plan.dataset, sweep=sweep, recipe_digest=plan.recipe.digest)
 
 
 async def _insert(

@@ -38,7 +38,7 @@ from zoo_store.migration import HERE, migrate, migrate_back
 from zoo_store.sql import Database
 from zoo_training.jobs import NewJob
 from zoo_training.requests import Request
-from zoo_training.schema import pins, publications, recipes, sweeps, trainers
+from zoo_training.schema import descriptions, pins, publications, sweeps, trainers
 
 OTHER = {"other.bin": b"2"}
 
@@ -136,7 +136,8 @@ async def training(_: Path, url: str) -> AsyncIterator[Running]:
             "creator": "",
         }
         pin = {"role": "base", "manifest_digest": "a" * 64, "wanted": True, "alias_etag": ""}
-        row = {**described, **named, **sweep, **pin, "seen_time": time, "update_time": time, "create_time": time}
+        times = {"seen_time": time, "update_time": time, "create_time": time, "first_time": time}
+        row = {**described, **named, **sweep, **pin, **times, "digest": "d" * 64, "descriptions": []}
 
         async def use() -> None:
             assert await service.reconciler.round()
@@ -146,7 +147,7 @@ async def training(_: Path, url: str) -> AsyncIterator[Running]:
             await service.reconciler.publish()
             assert (await service.get(job.name)).result
             async with service.database.write() as connection:
-                for table in (recipes, trainers, sweeps, pins, publications):
+                for table in (descriptions, trainers, sweeps, pins, publications):
                     if not await connection.scalar(select(func.count()).select_from(table)):
                         columns = [column.name for column in table.columns if column.name in row]
                         await connection.execute(insert(table).values({name: row[name] for name in columns}))

@@ -54,6 +54,7 @@ class Trainer:
     resource_class: str = "cpu"
     recipes: tuple[str, ...] = ("text-classification",)
     executors: tuple[str, ...] = ("process",)
+    descriptions: tuple[str, ...] = ()
 
 
 TRAINER = Trainer()

@@ -25,7 +25,8 @@ from zoo_server.principal import METADATA_KEY, Principal, Role, Signer, Verifier
 from zoo_store.blobs_memory import MemoryBlobStore
 from zoo_training.artifacts import Artifacts
 from zoo_training.catalog import Catalog
-from zoo_training.recipe import Parameter, ParameterKind, Recipe
+from zoo_training.parameters import checked_recipe
+from zoo_training.recipe import Parameter, ParameterKind, Recipe, description_digest
 from zoo_training.recipes import Trainer
 
 __all__ = ["ADMIN", "BASE", "CLASSIFICATION", "DATA", "TRAINER", "TrainingZoo", "training_zoo"]
@@ -52,7 +53,14 @@ CLASSIFICATION = Recipe(
     columns=("text|sentence", "label"),
     metric="accuracy",
 )
-TRAINER = Trainer("agent-1", "host-1", "cpu", (CLASSIFICATION.name,), ("process",))
+TRAINER = Trainer(
+    "agent-1",
+    "host-1",
+    "cpu",
+    (CLASSIFICATION.name,),
+    ("process",),
+    (description_digest(checked_recipe(CLASSIFICATION)),),
+)
 
 
 @dataclass

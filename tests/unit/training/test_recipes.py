@@ -30,7 +30,8 @@ async def test_what_was_registered_is_listed_as_it_was_described(recipes: Recipe
     await recipes.register(TRAINER, [CLASSIFICATION])
     (found,) = await recipes.list()
     assert found.update_time is not None
-    assert replace(found, update_time=None) == replace(CLASSIFICATION, resource_classes=("cpu",))
+    (digest,) = TRAINER.descriptions
+    assert replace(found, update_time=None) == replace(CLASSIFICATION, resource_classes=("cpu",), digest=digest)
     assert await recipes.trainer(TRAINER.name) == TRAINER
 
 
@@ -38,9 +39,15 @@ async def test_the_newest_description_stands_and_classes_add_up(recipes: Recipes
     await recipes.register(TRAINER, [CLASSIFICATION])
     newer = replace(CLASSIFICATION, description="Another", parameters=())
     await recipes.register(replace(TRAINER, name="agent-2", resource_class="gpu"), [newer])
+    # As each does once a minute: what was brought last stands, not what was said last.
+    await recipes.register(TRAINER, [CLASSIFICATION])
     (found,) = await recipes.list("fill-mask")
     assert (found.description, found.parameters, found.resource_classes) == ("Another", (), ("cpu", "gpu"))
     assert await recipes.list("image-classification") == []
+    registered = await recipes.registered()
+    assert [each.description for each in registered.known("cpu", "process")] == [CLASSIFICATION.description]
+    assert [each.description for each in registered.known("tpu", "process")] == ["Another"]
+    assert (await recipes.find(CLASSIFICATION.name, *TRAINER.descriptions)).parameters == CLASSIFICATION.parameters
 
 
 async def test_a_trainer_that_fell_silent_does_not_count_and_its_recipe_stays_known(
@@ -49,7 +56,7 @@ async def test_a_trainer_that_fell_silent_does_not_count_and_its_recipe_stays_kn
     await recipes.register(TRAINER, [CLASSIFICATION])
     await silent_for(any_database, TRAINER.name, GONE_AFTER)
     assert await recipes.list() == []
-    assert [recipe.name for recipe in (await recipes.registered()).recipes] == [CLASSIFICATION.name]
+    assert [recipe.name for recipe in (await recipes.registered()).known("cpu", "process")] == [CLASSIFICATION.name]
     with pytest.raises(FailedPrecondition, match="register first"):
         await recipes.trainer(TRAINER.name)
     await recipes.register(TRAINER, [CLASSIFICATION])
