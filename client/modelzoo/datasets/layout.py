@@ -6,7 +6,7 @@ from pathlib import PurePosixPath
 
 from modelzoo.errors import InvalidArgument
 
-__all__ = ["IMAGES", "ROW_FILES", "SOUNDS", "dataset_invalid", "rows_by_split", "split_of"]
+__all__ = ["IMAGES", "ROW_FILES", "SOUNDS", "dataset_invalid", "folder_label", "rows_by_split", "split_of"]
 
 IMAGES = frozenset({".png", ".jpg", ".jpeg", ".webp", ".gif", ".bmp", ".tif", ".tiff"})
 SOUNDS = frozenset({".wav", ".flac", ".ogg", ".mp3"})
@@ -70,6 +70,13 @@ def split_of(path: str) -> str:
             if word in _SPLITS:
                 return _SPLITS[word]
     return "train"
+
+
+def folder_label(path: str) -> str | None:
+    """The label of a picture: the name of its folder; None where that is the dataset's or a split's own."""
+    parent = PurePosixPath(path).parent
+    is_split = len(parent.parts) == 1 and parent.name.lower() in _SPLITS
+    return None if is_split else parent.name or None
 
 
 def dataset_invalid(problem: str) -> InvalidArgument:

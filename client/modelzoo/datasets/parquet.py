@@ -1,17 +1,24 @@
-"""Facts of Parquet files, from their footers alone. Needs pyarrow."""
+"""Parquet files: facts from their footers alone, and their rows. Needs pyarrow."""
 
-from collections.abc import Callable, Mapping
+import json
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO, cast
 
 from modelzoo.datasets.facts import DatasetFacts, Feature, Split
 from modelzoo.datasets.layout import dataset_invalid
+from modelzoo.datasets.tables import Row
 from modelzoo.errors import FailedPrecondition
 
-__all__ = ["open_parquet", "read_parquet"]
+__all__ = ["open_parquet", "parquet_rows", "read_parquet"]
 
 # Footers of files with thousands of row groups are a few megabytes.
 FOOTER_BYTES_MAX = 64 * 1024 * 1024
 MAGIC = b"PAR1"
+ROWS_AT_ONCE = 1000
+# Pictures and sounds are megabytes each.
+ROWS_OF_BYTES_AT_ONCE = 16
+# Where Hugging Face's datasets keep what their columns mean.
+HUB_KEY = b"huggingface"
 
 
 def read_parquet(
@@ -47,6 +54,37 @@ def open_parquet(path: str, file: BinaryIO, size: int) -> Any:
     # pyarrow raises every kind over foreign bytes.
     except Exception as error:
         raise dataset_invalid(f"{path} cannot be read as Parquet ({type(error).__name__})") from error
+
+
+def parquet_rows(opened: Any) -> Iterator[Row]:
+    """The rows of what `open_parquet` opened. Numbers of classes whose names the file has, as the Hub writes them,
+    become the names. Raises what pyarrow raises over damaged bytes."""
+    import pyarrow
+
+    types: Any = cast(Any, pyarrow).types
+    schema = opened.schema_arrow
+    kinds = [column.type for column in schema]
+    kinds += [field.type for kind in kinds if types.is_struct(kind) for field in kind]
+    has_bytes = any(types.is_binary(kind) or types.is_large_binary(kind) for kind in kinds)
+    named = _class_names(schema)
+    for batch in opened.iter_batches(ROWS_OF_BYTES_AT_ONCE if has_bytes else ROWS_AT_ONCE):
+        for row in cast(list[dict[str, Any]], batch.to_pylist()):
+            for column, names in named.items():
+                row[column] = _name(names, row.get(column))
+            yield row
+
+
+def _class_names(schema: Any) -> dict[str, list[Any]]:
+    try:
+        features: Any = json.loads(cast(dict[bytes, bytes], schema.metadata or {})[HUB_KEY])["info"]["features"]
+        classes = {name: feature for name, feature in features.items() if feature.get("_type") == "ClassLabel"}
+        return {name: feature["names"] for name, feature in classes.items() if isinstance(feature["names"], list)}
+    except (ValueError, KeyError, TypeError, AttributeError):  # of others, or of another release
+        return {}
+
+
+def _name(names: list[Any], number: Any) -> Any:
+    return str(names[number]) if isinstance(number, int) and 0 <= number < len(names) else number
 
 
 def _footer(path: str, file: BinaryIO, size: int) -> tuple[int, tuple[Feature, ...]]:

@@ -5,15 +5,14 @@ from dataclasses import dataclass
 from pathlib import PurePosixPath
 from typing import Any, BinaryIO, cast
 
-from modelzoo.datasets.layout import dataset_invalid
-from modelzoo.datasets.parquet import open_parquet
+from modelzoo.datasets.layout import dataset_invalid, folder_label
+from modelzoo.datasets.parquet import open_parquet, parquet_rows
 from modelzoo.datasets.reading import Open, coco_document
 from modelzoo.datasets.rows import Faults
 from modelzoo.datasets.tables import Row, numbered_rows
 
 __all__ = ["Place", "Source", "placed_rows"]
 
-PARQUET_ROWS = 1000
 # What a text begins with that is no UTF-8, and what it is.
 _OTHER_ENCODINGS = (
     (b"\xff\xfe\0\0", "UTF-32"),
@@ -53,7 +52,7 @@ def placed_rows(format: str, paths: Sequence[str], source: Source, faults: Fault
     faults; DATASET_INVALID where a whole file cannot be."""
     for path in paths:
         if format == "image-folder":
-            yield Place(path, "picture", 0), {"image": path, "label": PurePosixPath(path).parent.name}
+            yield Place(path, "picture", 0), {"image": path, "label": folder_label(path)}
             continue
         with source.open_file(path) as file:
             match format:
@@ -82,10 +81,9 @@ def _parquet(path: str, file: BinaryIO, size: int) -> Iterator[tuple[Place, Row]
         raise dataset_invalid(f"{path} has several columns called {', '.join(map(repr, repeated[:5]))}: rename them")
     number = 0
     try:
-        for batch in opened.iter_batches(PARQUET_ROWS):
-            for row in cast(list[dict[str, Any]], batch.to_pylist()):
-                number += 1
-                yield Place(path, "row", number), row
+        for row in parquet_rows(opened):
+            number += 1
+            yield Place(path, "row", number), row
     # pyarrow raises every kind over damaged bytes, and what the reader of the rows raises is none of them.
     except (OSError, ValueError, KeyError) as error:
         raise dataset_invalid(f"{path} is damaged after row {number}: make it again") from error

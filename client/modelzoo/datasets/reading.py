@@ -8,7 +8,7 @@ from pathlib import PurePosixPath
 from typing import Any, BinaryIO, cast
 
 from modelzoo.datasets.facts import DatasetFacts, Feature, Split
-from modelzoo.datasets.layout import SOUNDS, dataset_invalid, rows_by_split
+from modelzoo.datasets.layout import SOUNDS, dataset_invalid, folder_label, rows_by_split
 from modelzoo.datasets.rows import Columns, Faults, Labels
 from modelzoo.datasets.tables import Row, csv_rows, jsonl_rows
 
@@ -95,19 +95,20 @@ class _Reader:
 
     def image_folder(self, splits: Mapping[str, list[str]]) -> DatasetFacts:
         found: list[Split] = []
-        labelled = True
+        labelled = unlabelled = 0
         for name, paths in splits.items():
             labels = Labels()
             for path in paths:
-                labels.count(PurePosixPath(path).parent.name)
-            counts = labels.counts()
-            # Pictures that lie in the split's own folder have no label.
-            labelled = labelled and "" not in counts and set(counts) != {name}
-            found.append(Split(name, len(paths), sum(self.sizes[path] for path in paths), len(paths), counts))
+                label = folder_label(path)
+                if label is None:
+                    unlabelled += 1
+                else:
+                    labelled += 1
+                    labels.count(label)
+            found.append(Split(name, len(paths), sum(self.sizes[path] for path in paths), len(paths), labels.counts()))
         image = Feature("image", "image", optional=False)
-        if not labelled:
-            return DatasetFacts("image-folder", tuple(replace(split, labels={}) for split in found), (image,))
-        return DatasetFacts("image-folder", tuple(found), (image, Feature("label", "string", optional=False)))
+        label = (Feature("label", "string", optional=unlabelled > 0),) if labelled else ()
+        return DatasetFacts("image-folder", tuple(found), (image, *label))
 
     def coco(self, splits: Mapping[str, list[str]]) -> DatasetFacts:
         found = [self._coco_split(name, paths) for name, paths in splits.items()]

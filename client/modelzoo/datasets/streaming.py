@@ -2,17 +2,16 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path, PurePosixPath
-from typing import Any, cast
+from typing import Any
 
-from modelzoo.datasets.layout import IMAGES, SOUNDS, dataset_invalid, rows_by_split
-from modelzoo.datasets.parquet import open_parquet
+from modelzoo.datasets.layout import IMAGES, SOUNDS, dataset_invalid, folder_label, rows_by_split
+from modelzoo.datasets.parquet import open_parquet, parquet_rows
 from modelzoo.datasets.reading import coco_document
 from modelzoo.datasets.rows import Faults
 from modelzoo.datasets.tables import Row, csv_rows, jsonl_rows
 
 __all__ = ["Row", "paths_below", "stream_rows"]
 
-PARQUET_ROWS = 1000
 PATH_CHARACTERS_MAX = 1024
 
 
@@ -24,10 +23,10 @@ def paths_below(root: Path) -> list[str]:
 def stream_rows(root: Path) -> Mapping[str, Callable[[], Iterator[Row]]]:
     """By split, what gives its rows in order, each time anew; the first line's names are a row's keys.
 
-    A picture of a folder is `image` (its path, absolute) and `label`; one of COCO is `image` and `objects`, each with
-    `label` and `box` (x, y, width, height in pixels). In rows of text files, what names a sound or a picture that lies
-    beside the file or below `root` is its path, absolute. The iterators raise DATASET_INVALID, which names files and
-    lines.
+    A picture of a folder is `image` (its path, absolute) and, below a folder of its label, `label`; one of COCO is
+    `image` and `objects`, each with `label` and `box` (x, y, width, height in pixels). In other rows, what names a
+    sound or a picture that lies beside the file or below `root` is its path, absolute; Parquet's may be objects of
+    `bytes` and `path`. The iterators raise DATASET_INVALID, which names files and lines.
     """
     format, splits = rows_by_split(paths_below(root))
     readers: Mapping[str, Callable[[Path, Sequence[str]], Iterator[Row]]] = {
@@ -66,25 +65,30 @@ def _table_rows(root: Path, paths: Sequence[str]) -> Iterator[Row]:
 
 
 def _located(root: Path, path: str, value: Any) -> Any:
-    if not isinstance(value, str) or PurePosixPath(value).suffix.lower() not in SOUNDS | IMAGES:
-        return value
-    inside = PurePosixPath(value)
-    if inside.is_absolute() or ".." in inside.parts or len(value) > PATH_CHARACTERS_MAX:
+    match value:
+        case {"bytes": None, "path": str() as name}:
+            return {"bytes": None, "path": _located(root, path, name)}
+        case str() as name if PurePosixPath(name).suffix.lower() in SOUNDS | IMAGES:
+            inside = PurePosixPath(name)
+        case _:
+            return value
+    if inside.is_absolute() or ".." in inside.parts or len(name) > PATH_CHARACTERS_MAX:
         return value
     places = (root / PurePosixPath(path).parent / inside, root / inside)
-    return next((str(place) for place in places if place.is_file()), value)
+    return next((str(place) for place in places if place.is_file()), name)
 
 
 def _parquet_rows(root: Path, paths: Sequence[str]) -> Iterator[Row]:
     for path in paths:
         with (root / path).open("rb") as file:
-            for batch in open_parquet(path, file, (root / path).stat().st_size).iter_batches(PARQUET_ROWS):
-                yield from cast(list[dict[str, Any]], batch.to_pylist())
+            for row in parquet_rows(open_parquet(path, file, (root / path).stat().st_size)):
+                yield {name: _located(root, path, value) for name, value in row.items()}
 
 
 def _folder_rows(root: Path, paths: Sequence[str]) -> Iterator[Row]:
     for path in paths:
-        yield {"image": str(root / path), "label": PurePosixPath(path).parent.name}
+        label = folder_label(path)
+        yield {"image": str(root / path)} | ({} if label is None else {"label": label})
 
 
 def _coco_rows(root: Path, paths: Sequence[str]) -> Iterator[Row]:
