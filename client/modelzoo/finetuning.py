@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modelzoo.datasets.boxes import OBJECTS
 from modelzoo.datasets.checking import check_facts
 from modelzoo.datasets.facts import DatasetFacts
 from modelzoo.errors import FailedPrecondition, InvalidArgument, ZooError
@@ -83,8 +84,9 @@ def prepare(
     columns = [feature.name for feature in facts.features]
     choice = choose_recipe(client.jobs.recipes(), base, columns, spec.recipe)
     needed = choice.recipe.columns
-    if local is not None and any(feature.optional for feature in facts.features):
-        check_local(local, needed)  # now that it is known which columns every row must fill
+    # Now that it is known which columns every row must fill. Of COCO's form, what is marked was looked at.
+    if local is not None and (_has_gaps(facts) or (OBJECTS in needed and facts.format != "coco")):
+        check_local(local, needed)
     written = {name: read_value(choice.recipe, name, text) for name, text in (texts or {}).items()}
     parameters = check_parameters(choice.recipe, spec.parameters) | written
     budget = _checked_budget(spec.budget)
@@ -141,6 +143,10 @@ def _stored(client: "Client", reference: str) -> tuple[str, DatasetFacts]:
     train = next((split for split in facts.splits if split.name == TRAIN), None)
     check_facts(facts, train.labels if train else {})
     return version.reference, facts
+
+
+def _has_gaps(facts: DatasetFacts) -> bool:
+    return any(feature.optional for feature in facts.features)
 
 
 def _checked_budget(budget: Budget) -> Budget:

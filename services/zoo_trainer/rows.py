@@ -16,8 +16,8 @@ from modelzoo.datasets.streaming import Row
 __all__ = ["Row", "Rows", "digest_of", "store_rows"]
 
 DIGEST_BYTES = 8
-# What says which class a row is of: rows that differ in it alone are the same example.
-LABEL_COLUMNS = frozenset({"label", "labels", "category", "class"})
+# What is to be learned of a row: rows that differ in it alone are the same example.
+LABEL_COLUMNS = frozenset({"label", "labels", "category", "class", "objects"})
 # JSON has no bytes: an object of this key alone, with base64, stands for them.
 BYTES = "\0bytes"
 

@@ -10,6 +10,7 @@ from typing import Any, cast
 
 from blake3 import blake3
 
+from modelzoo.datasets.boxes import OBJECTS, objects_problem
 from modelzoo.datasets.facts import DatasetFacts
 from modelzoo.datasets.layout import IMAGES, SOUNDS, rows_by_split
 from modelzoo.datasets.placed import Place, Source, placed_rows
@@ -49,8 +50,8 @@ def check_dataset(sizes: Mapping[str, int], open_file: Open, needed: Sequence[st
     `needed` are columns that every row must fill, of several names that are parted by `|` one. Memory is bounded,
     except for COCO's documents. Raises DATASET_INVALID for rows that cannot be used (20 are told by file and line, all
     are counted: unreadable ones, numbers that are not finite, values of another kind than those before, files that are
-    not there or not what they are called, needed values that are missing), and DATASET_UNSUITABLE where there is
-    nothing to learn from: no rows in `train`, or all of one label.
+    not there or not what they are called, needed values that are missing, needed objects without a label or a box), and
+    DATASET_UNSUITABLE where there is nothing to learn from: no rows in `train`, or all of one label.
     """
     format, splits = rows_by_split(sizes)
     check = _Check(Source(sizes, open_file), format, needed)
@@ -130,6 +131,8 @@ class _Check:
         for names in self._needed:
             if all(row.get(name) in (None, "") for name in names):
                 return f"it has no {' or '.join(f'`{name}`' for name in names)}"
+            if names == (OBJECTS,) and (problem := objects_problem(row[OBJECTS])):
+                return problem
         return None
 
     def _value_problem(self, place: Place, name: str, value: Any) -> str | None:

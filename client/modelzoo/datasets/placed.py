@@ -3,11 +3,12 @@
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
-from typing import Any, BinaryIO, cast
+from typing import Any, BinaryIO
 
+from modelzoo.datasets.boxes import OBJECTS, box_problem
 from modelzoo.datasets.layout import dataset_invalid, folder_label
 from modelzoo.datasets.parquet import open_parquet, parquet_rows
-from modelzoo.datasets.reading import Open, coco_document
+from modelzoo.datasets.reading import Open, coco_document, coco_object
 from modelzoo.datasets.rows import Faults
 from modelzoo.datasets.tables import Row, numbered_rows
 
@@ -92,27 +93,20 @@ def _parquet(path: str, file: BinaryIO, size: int) -> Iterator[tuple[Place, Row]
 def _coco(path: str, file: BinaryIO, source: Source, faults: Faults) -> Iterator[tuple[Place, Row]]:
     document = coco_document(path, file, source.sizes[path])
     names = {category["id"]: str(category["name"]) for category in document["categories"]}
-    ids = {image["id"] for image in document["images"]}
+    images = {image["id"]: image for image in document["images"]}
     objects: dict[int, list[dict[str, Any]]] = {}
     for number, annotation in enumerate(document["annotations"], 1):
-        image, category = annotation.get("image_id"), annotation.get("category_id")
-        if image not in ids or category not in names:
+        image, category = images.get(annotation.get("image_id")), annotation.get("category_id")
+        if image is None or category not in names:
             faults.add_at(f"{path}, annotation {number}", "it names an image or a category that is not there")
-        elif not _is_box(annotation.get("bbox")):
-            faults.add_at(f"{path}, annotation {number}", "its `bbox` is not x, y, width, height, the last two above 0")
+        elif problem := box_problem(annotation.get("bbox"), image.get("width"), image.get("height")):
+            faults.add_at(f"{path}, annotation {number}", f"its `bbox` {problem}")
         else:
-            objects.setdefault(image, []).append({"label": names[category], "box": annotation["bbox"]})
+            objects.setdefault(image["id"], []).append(coco_object(annotation, names[category]))
     for number, image in enumerate(document["images"], 1):
         place, name = Place(path, "image", number), image.get("file_name")
         found = source.beside(path, name) if isinstance(name, str) else None
         if found is None:
             faults.add_at(str(place), f"there is no picture {str(name)[:80]!a} in the dataset")
         else:
-            yield place, {"image": found, "objects": objects.get(image["id"], [])}
-
-
-def _is_box(box: Any) -> bool:
-    if not isinstance(box, list) or len(cast(list[Any], box)) != 4:
-        return False
-    numbers = [each for each in cast(list[Any], box) if isinstance(each, int | float) and not isinstance(each, bool)]
-    return len(numbers) == 4 and all(abs(each) < float("inf") for each in numbers) and min(numbers[2:]) > 0
+            yield place, {"image": found, OBJECTS: objects.get(image["id"], [])}

@@ -12,7 +12,7 @@ from modelzoo.datasets.layout import SOUNDS, dataset_invalid, folder_label, rows
 from modelzoo.datasets.rows import Columns, Faults, Labels
 from modelzoo.datasets.tables import Row, csv_rows, jsonl_rows
 
-__all__ = ["Open", "coco_document", "read_dataset"]
+__all__ = ["Open", "coco_document", "coco_object", "read_dataset"]
 
 # Of text, which has to be read to be counted: about ten seconds. What comes after is of the dataset, and not counted.
 SCAN_BYTES_MAX = 512 * 1024 * 1024
@@ -149,6 +149,12 @@ def coco_document(path: str, file: BinaryIO, size: int) -> dict[str, Any]:
             "`id`, and `annotations`; rows one a line belong in *.jsonl"
         )
     return document
+
+
+def coco_object(annotation: Mapping[str, Any], label: str) -> dict[str, Any]:
+    """What is in a picture, as a row has it; `crowd` only where it is one."""
+    crowd = {"crowd": True} if annotation.get("iscrowd") else {}
+    return {"label": label, "box": annotation.get("bbox"), **crowd}
 
 
 def _is_coco(document: Any) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 from blake3 import blake3
 
+from modelzoo.datasets.boxes import OBJECTS
 from modelzoo.datasets.placed import Place
 from modelzoo.datasets.rows import LABEL_COLUMNS
 from modelzoo.datasets.tables import Row
@@ -17,14 +18,15 @@ DIGEST_BYTES = 8
 REMEMBERED_MAX = 500_000
 SHOWN = 20
 TRAIN = "train"
+_ANSWERS = frozenset({*LABEL_COLUMNS, OBJECTS})
 
 
 def example_digest(row: Row, content: Callable[[str], str | None]) -> bytes:
-    """Eight bytes that are equal where rows are the same example, whatever its label is.
+    """Eight bytes that are equal where rows are the same example, whatever its label or what is found in it.
 
     `content` gives the digest of the file that a text names, where it names one of the dataset.
     """
-    kept = {name: value for name, value in row.items() if name not in LABEL_COLUMNS} or dict(row)
+    kept = {name: value for name, value in row.items() if name not in _ANSWERS} or dict(row)
     said = {name: content(value) or value if isinstance(value, str) else value for name, value in kept.items()}
     text = json.dumps(said, sort_keys=True, default=str)
     return blake3(text.encode()).digest(DIGEST_BYTES)

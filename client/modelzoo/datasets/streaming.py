@@ -6,7 +6,7 @@ from typing import Any
 
 from modelzoo.datasets.layout import IMAGES, SOUNDS, dataset_invalid, folder_label, rows_by_split
 from modelzoo.datasets.parquet import open_parquet, parquet_rows
-from modelzoo.datasets.reading import coco_document
+from modelzoo.datasets.reading import coco_document, coco_object
 from modelzoo.datasets.rows import Faults
 from modelzoo.datasets.tables import Row, csv_rows, jsonl_rows
 
@@ -24,9 +24,10 @@ def stream_rows(root: Path) -> Mapping[str, Callable[[], Iterator[Row]]]:
     """By split, what gives its rows in order, each time anew; the first line's names are a row's keys.
 
     A picture of a folder is `image` (its path, absolute) and, below a folder of its label, `label`; one of COCO is
-    `image` and `objects`, each with `label` and `box` (x, y, width, height in pixels). In other rows, what names a
-    sound or a picture that lies beside the file or below `root` is its path, absolute; Parquet's may be objects of
-    `bytes` and `path`. The iterators raise DATASET_INVALID, which names files and lines.
+    `image` and `objects`, each with `label` and `box` (x, y, width, height in pixels), and `crowd` where the box is
+    about many of them. In other rows, what names a sound or a picture that lies beside the file or below `root` is its
+    path, absolute; Parquet's may be objects of `bytes` and `path`. The iterators raise DATASET_INVALID, which names
+    files and lines.
     """
     format, splits = rows_by_split(paths_below(root))
     readers: Mapping[str, Callable[[Path, Sequence[str]], Iterator[Row]]] = {
@@ -98,7 +99,7 @@ def _coco_rows(root: Path, paths: Sequence[str]) -> Iterator[Row]:
         names = {category["id"]: str(category["name"]) for category in document["categories"]}
         objects: dict[int, list[dict[str, Any]]] = {}
         for annotation in document["annotations"]:
-            found = {"label": names[annotation["category_id"]], "box": annotation["bbox"]}
+            found = coco_object(annotation, names[annotation["category_id"]])
             objects.setdefault(annotation["image_id"], []).append(found)
         for image in document["images"]:
             yield {"image": _beside(root, path, str(image["file_name"])), "objects": objects.get(image["id"], [])}

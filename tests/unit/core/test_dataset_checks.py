@@ -85,7 +85,16 @@ def test_what_can_be_learned_from_passes_with_nothing_to_note(files: dict[str, b
         ({"a.json": coco(annotations=[{"image_id": 2}]), "a.png": PNG}, "a.json, annotation 1: it names"),
         (
             {"a.json": coco(annotations=[{"image_id": 1, "category_id": 7, "bbox": [0, 0, 0, 1]}]), "a.png": PNG},
-            "a.json, annotation 1: its `bbox`",
+            "a.json, annotation 1: its `bbox` is not x, y, width, height",
+        ),
+        (
+            {
+                "a.json": coco(images=[{"id": 1, "file_name": "a.png", "width": 10, "height": 20}]).replace(
+                    "[0, 0, 1, 1]", "[3, -5, 2, 5]"
+                ),
+                "a.png": PNG,
+            },
+            "a.json, annotation 1: its `bbox` lies outside of its picture of 10 x 20 pixels",
         ),
     ],
 )
@@ -105,6 +114,22 @@ def test_what_cannot_be_used_is_refused_with_its_place(files: dict[str, bytes | 
 def test_what_teaches_nothing_is_unsuitable(files: dict[str, bytes | str], says: str):
     error = refused(files)
     assert (error.reason, says in error.message) == ("DATASET_UNSUITABLE", True), error.message
+
+
+@pytest.mark.parametrize(
+    ("objects", "says"),
+    [
+        ({"label": ["cat"]}, "`objects` is not a list of objects"),
+        (["cat"], "object 1 of `objects` has no `label`"),
+        ([{"label": "cat", "box": [0, 0, 1, 1]}, {"box": [0, 0, 1, 1]}], "object 2 of `objects` has no `label`"),
+        ([{"label": "cat", "box": [0, 0, -1, 1]}], "the `box` of object 1 of `objects` is not x, y, width, height"),
+        ([{"label": "cat", "box": "0 0 1 1"}], "the `box` of object 1 of `objects` is not x, y, width, height"),
+    ],
+)
+def test_objects_of_other_formats_are_looked_at_where_they_are_needed(objects: object, says: str):
+    files: dict[str, bytes | str] = {"a.jsonl": json.dumps({"image": "a.png", "objects": objects}), "a.png": PNG}
+    assert check(files).facts.format == "jsonl"
+    assert f"a.jsonl, line 1: {says}" in refused(files, "image", "objects").message
 
 
 def test_faults_of_every_kind_are_counted_together_and_twenty_are_shown():
@@ -131,6 +156,12 @@ def test_rows_in_train_and_test_are_counted_and_shown_whatever_their_label_is():
 
 def test_pictures_repeat_by_their_content():
     files = {"train/x/1.png": PNG + b"1", "train/y/2.png": PNG, "test/x/3.png": PNG + b"1", "test/y/1.png": PNG + b"4"}
+    assert check(files).repeated == {"test": 1}
+
+
+def test_pictures_repeat_whatever_is_marked_in_them():
+    files: dict[str, bytes | str] = {"train/a.png": PNG, "test/a.png": PNG, "train/a.json": coco()}
+    files["test/a.json"] = coco(annotations=[])
     assert check(files).repeated == {"test": 1}
 
 

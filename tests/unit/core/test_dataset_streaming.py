@@ -46,7 +46,10 @@ def test_pictures_in_folders_are_labelled_by_them(tmp_path: Path) -> None:
 def coco(folder: Path, file_name: str) -> None:
     document = {
         "images": [{"id": 1, "file_name": file_name}, {"id": 2, "file_name": "b.png"}],
-        "annotations": [{"image_id": 1, "category_id": 5, "bbox": [1, 2, 3, 4]}],
+        "annotations": [
+            {"image_id": 1, "category_id": 5, "bbox": [1, 2, 3, 4]},
+            {"image_id": 2, "category_id": 5, "bbox": [1, 2, 3, 4], "iscrowd": 1},
+        ],
         "categories": [{"id": 5, "name": "cat"}],
     }
     folder.mkdir(parents=True, exist_ok=True)
@@ -59,7 +62,7 @@ def test_objects_come_with_their_pictures(tmp_path: Path) -> None:
     coco(tmp_path, "a.png")
     first, second = rows_of(tmp_path)
     assert first == {"image": str(tmp_path / "a.png"), "objects": [{"label": "cat", "box": [1, 2, 3, 4]}]}
-    assert second["objects"] == []
+    assert second["objects"] == [{"label": "cat", "box": [1, 2, 3, 4], "crowd": True}]
 
 
 @pytest.mark.parametrize("name", ["../../etc/passwd.png", "/etc/passwd.png", "missing.png"])
