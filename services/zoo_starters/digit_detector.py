@@ -1,20 +1,20 @@
 """Trains and measures detectors of digits in scenes, whatever their architecture."""
 
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from modelzoo.loading import load_directory, load_processor_directory
-from zoo_starters.mean_average_precision import Found, coco_annotations, mean_average_precision
+from modelzoo.tasks.results import Box, Detection, LabelScore
 from zoo_starters.scenes import CLASSES, Scene, Split, compose_scene
 from zoo_starters.starter import Measured
 from zoo_starters.training import Plan, Trained, deterministic, fit
+from zoo_trainer.average_precision import TrueBox, measure_boxes
 
 if TYPE_CHECKING:
-    import numpy as np
     import torch
-    from numpy.typing import NDArray
+
+    from modelzoo.tasks.files import ModelFiles
 
 __all__ = ["label_names", "measure_detector", "train_detector"]
 
@@ -51,29 +51,38 @@ def train_detector(folder: Path, config: Any, plan: Plan, label: str) -> Trained
 
 def measure_detector(folder: Path, seed: int, most: int | None) -> tuple[Measured, ...]:
     """Mean average precision on scenes of held-out digits, at most so many; `seed` made the untrained network."""
-    model = cast(Any, load_directory(folder))
-    processor = load_processor_directory(folder)
+    from dataclasses import replace
+
+    from modelzoo.tasks.files import read_files
+
+    files = read_files(folder)
     scenes = [compose_scene(Split.HELD_OUT, number) for number in range(MEASURED_SCENES)[:most]]
     with deterministic(seed, THREADS):
-        trained = mean_average_precision(scenes, _detect(model, processor, scenes))
-        untrained = mean_average_precision(scenes, _detect(_fresh(model.config).eval(), processor, scenes))
-    baseline = mean_average_precision(scenes, _commonest_everywhere(scenes))
-    rows = (
-        ("mean average precision (IoU 0.50 to 0.95)", trained.overall, baseline.overall, untrained.overall),
-        ("mean average precision (IoU 0.50)", trained.at_50, baseline.at_50, untrained.at_50),
-    )
+        trained = _precision(scenes, _detect(files, scenes))
+        fresh = replace(files, model=_fresh(files.model.config).eval())
+        untrained = _precision(scenes, _detect(fresh, scenes))
+    baseline = _precision(scenes, _commonest_everywhere(scenes))
+    rows = (("map", "IoU 0.50 to 0.95"), ("map_50", "IoU 0.50"))
     return tuple(
         Measured(
-            metric=metric,
+            metric=f"mean average precision ({overlap})",
             on="scenes of held-out digits",
             items=len(scenes),
-            trained=of_trained,
-            baseline=of_baseline,
+            trained=trained[metric],
+            baseline=baseline[metric],
             baseline_name="the commonest digit everywhere",
-            untrained=of_untrained,
+            untrained=untrained[metric],
         )
-        for metric, of_trained, of_baseline, of_untrained in rows
+        for metric, overlap in rows
     )
+
+
+def _precision(scenes: Sequence[Scene], found: Sequence[Sequence[Detection]]) -> Mapping[str, float]:
+    truth = [
+        [TrueBox(label, Box(*box)) for box, label in zip(scene.boxes.tolist(), scene.labels.tolist(), strict=True)]
+        for scene in scenes
+    ]
+    return measure_boxes(CLASSES, truth, found).metrics
 
 
 def _fresh(config: Any) -> Any:
@@ -95,45 +104,44 @@ def _batches(processor: Any, size: int, ahead: ThreadPoolExecutor) -> Generator[
 
 def _batch(processor: Any, start: int, size: int) -> dict[str, Any]:
     scenes = [compose_scene(Split.TRAINING, number) for number in range(start, start + size)]
-    annotations = [{"image_id": 0, "annotations": coco_annotations(scene)} for scene in scenes]
+    annotations = [{"image_id": 0, "annotations": _coco_annotations(scene)} for scene in scenes]
     pictures = [scene.picture for scene in scenes]
     return dict(processor(images=pictures, annotations=annotations, return_tensors="pt"))
 
 
-def _detect(model: Any, processor: Any, scenes: Sequence[Scene]) -> list[Found]:
-    """Everything that the model proposes, however unlikely."""
-    import torch
+def _coco_annotations(scene: Scene) -> list[dict[str, Any]]:
+    """What is in the scene, as COCO's format has it."""
+    return [
+        {"bbox": [x0, y0, x1 - x0, y1 - y0], "area": (x1 - x0) * (y1 - y0), "category_id": label, "iscrowd": 0}
+        for (x0, y0, x1, y1), label in zip(scene.boxes.tolist(), scene.labels.tolist(), strict=True)
+    ]
 
-    found: list[Found] = []
+
+def _detect(files: "ModelFiles", scenes: Sequence[Scene]) -> list[Sequence[Detection]]:
+    """Everything that the model proposes, however unlikely."""
+    from modelzoo.tasks.object_detection import ObjectDetector
+
+    detector = ObjectDetector(files)
+    found: list[Sequence[Detection]] = []
     for start in range(0, len(scenes), MEASURED_BATCH):
-        batch = scenes[start : start + MEASURED_BATCH]
-        pixels = processor(images=[scene.picture for scene in batch], return_tensors="pt")["pixel_values"]
-        with torch.inference_mode():
-            outputs = model(pixel_values=pixels)
-        sizes = [scene.pixels.shape[:2] for scene in batch]
-        for each in processor.post_process_object_detection(outputs, threshold=0.0, target_sizes=sizes):
-            found.append(Found(each["boxes"].numpy(), each["labels"].numpy(), each["scores"].numpy()))
+        batch = [detector.prepare(scene.picture) for scene in scenes[start : start + MEASURED_BATCH]]
+        found += [each.detections for each in detector.compute(batch)]
     return found
 
 
-def _commonest_everywhere(scenes: Sequence[Scene]) -> list[Found]:
+def _commonest_everywhere(scenes: Sequence[Scene]) -> list[Sequence[Detection]]:
     """The commonest digit of training scenes, in boxes of their mean size, side by side all over each scene."""
     import numpy as np
 
     seen = [compose_scene(Split.TRAINING, number) for number in range(MEASURED_SCENES)]
-    commonest = np.bincount(np.concatenate([scene.labels for scene in seen])).argmax()
+    commonest = int(np.bincount(np.concatenate([scene.labels for scene in seen])).argmax())
     true = np.concatenate([scene.boxes for scene in seen])
     width, height = (true[:, 2:] - true[:, :2]).mean(axis=0).tolist()
-    found: list[Found] = []
-    for scene in scenes:
-        boxes = _grid(scene, width, height)
-        found.append(Found(boxes, np.full(len(boxes), commonest), np.ones(len(boxes), dtype=np.float32)))
-    return found
+    said = LabelScore(CLASSES[commonest], 1.0, commonest)
+    return [[Detection(said, box) for box in _grid(scene, width, height)] for scene in scenes]
 
 
-def _grid(scene: Scene, width: float, height: float) -> "NDArray[np.float32]":
-    import numpy as np
-
+def _grid(scene: Scene, width: float, height: float) -> list[Box]:
     rows, columns = int(scene.pixels.shape[0] / height), int(scene.pixels.shape[1] / width)
     corners = [(column * width, row * height) for row in range(rows) for column in range(columns)]
-    return np.asarray([(x, y, x + width, y + height) for x, y in corners], dtype=np.float32)
+    return [Box(x, y, x + width, y + height) for x, y in corners]

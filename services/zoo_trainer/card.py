@@ -78,9 +78,9 @@ def _card(run: Run) -> list[str]:
         before, majority = run.before.metrics.get(name), run.after.majority.get(name)
         shown = ["" if each is None else f"{each:.4f}" for each in (before, majority)]
         lines.append(f"| {name} | {shown[0]} | **{after:.4f}** | {shown[1]} |")
-    if run.after.classes:
+    if run.after.classes or run.after.boxes:
         lines += ["", "A base without a head for these labels was measured with a new one, drawn at random."]
-        lines += _class_table(run.after)
+        lines += _class_table(run.after) if run.after.classes else _box_table(run.after)
     lines += ["", "## Training", ""]
     used = run.used
     lines.append(
@@ -118,6 +118,18 @@ def _class_table(measured: Measurement) -> list[str]:
     if confused:
         lines += ["", "Confused most often:", "", "| rows | are | were called |", "|---|---|---|"]
         lines += [f"| {count:,} | {_cell(true)} | {_cell(said)} |" for count, true, said in confused[:CONFUSED_SHOWN]]
+    return lines
+
+
+def _box_table(measured: Measurement) -> list[str]:
+    lines = ["", "## By label", "", "| label | boxes | AP, IoU 0.50 to 0.95 | AP, IoU 0.50 |", "|---|---|---|---|"]
+    for each in measured.boxes[:CLASSES_SHOWN]:
+        shown = [
+            "" if value is None else f"{value:.3f}" for value in (each.average_precision, each.average_precision_50)
+        ]
+        lines.append(f"| {_cell(each.label)} | {each.boxes:,} | {shown[0]} | {shown[1]} |")
+    if len(measured.boxes) > CLASSES_SHOWN:
+        lines.append(f"\nand {len(measured.boxes) - CLASSES_SHOWN} more in `{TABLES}`.")
     return lines
 
 

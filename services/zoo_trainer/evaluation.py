@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["ClassFigures", "Measurement", "measure_classes", "measure_text"]
+__all__ = ["BoxFigures", "ClassFigures", "Measurement", "measure_classes", "measure_text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,15 +21,28 @@ class ClassFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class BoxFigures:
+    """Of one label of a detector: COCO's average precision over overlaps from 0.50 to 0.95, and at 0.50 alone, from 0
+    to 1, and how many boxes are to be found. None: there are none."""
+
+    label: str
+    average_precision: float | None
+    average_precision_50: float | None
+    boxes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Measurement:
     """`metrics` by name; `majority` is what always answering with the commonest label would give, for those that it
-    makes sense for. `confusion[i][j]` counts rows of label i that were called j, in the order of `classes`."""
+    makes sense for. `confusion[i][j]` counts rows of label i that were called j, in the order of `classes`. Classifiers
+    have `classes`, detectors `boxes`."""
 
     metrics: Mapping[str, float]
     items: int
     majority: Mapping[str, float] = field(default_factory=dict[str, float])
     classes: tuple[ClassFigures, ...] = ()
     confusion: tuple[tuple[int, ...], ...] = ()
+    boxes: tuple[BoxFigures, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -42,6 +55,7 @@ class Measurement:
             majority=content["majority"],
             classes=tuple(ClassFigures(**each) for each in content["classes"]),
             confusion=tuple(tuple(row) for row in content["confusion"]),
+            boxes=tuple(BoxFigures(**each) for each in content.get("boxes", ())),
         )
 
 

@@ -48,15 +48,16 @@ class ObjectDetector:
 
     def compute(self, batch: Sequence[Scene]) -> list[Detected]:
         """Everything that the model proposes, however unlikely; `Detected.best` chooses."""
-        with torch.inference_mode():
+        # Not inference mode: transformers' detectors keep anchors, which training may need afterwards.
+        with torch.no_grad():
             outputs = run_by_shape([scene.pixels for scene in batch], self._run)
         return [self._detected(*output, scene) for output, scene in zip(outputs, batch, strict=True)]
 
     def _run(self, pixels: Tensor) -> list[tuple[Tensor, Tensor]]:
-        output = self._model(pixel_values=pixels.to(self._model.dtype))
+        output = self._model(pixel_values=pixels.to(self._model.device, self._model.dtype))
         check_finite(output.logits)
         check_finite(output.pred_boxes)
-        return list(zip(output.logits.float(), output.pred_boxes.float(), strict=True))
+        return list(zip(output.logits.float().cpu(), output.pred_boxes.float().cpu(), strict=True))
 
     def _detected(self, logits: Tensor, boxes: Tensor, scene: Scene) -> Detected:
         outputs = _Outputs(logits.unsqueeze(0), boxes.unsqueeze(0))
