@@ -9,6 +9,7 @@ torch and transformers are imported when a function here is first called.
 """
 
 import contextlib
+import copy
 import json
 import re
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -93,11 +94,12 @@ def load_directory_for(
     changes: Mapping[str, Any] | None = None,
     *,
     fresh_head: bool = False,
+    fresh_labels: bool = False,
 ) -> "tuple[nn.Module, frozenset[str]]":
     """The directory's model as the class that `task_classes` (one of transformers' or ours, by config class) has for
     it, its config with `changes`, and the names of the tensors that are new: drawn at random, as they are not in the
-    files or have another shape there, or, with `fresh_head`, lie outside of the body that models of its kind share.
-    All tensors are copies, which may change.
+    files or have another shape there, or, with `fresh_head`, lie outside of the body that models of its kind share, or,
+    with `fresh_labels`, have as many rows as there are labels. All tensors are copies, which may change.
 
     Raises MODEL_UNSUPPORTED where there is no such class, and as `load_directory`.
     """
@@ -112,6 +114,9 @@ def load_directory_for(
     body = f"{found.base_model_prefix}."
     if fresh_head and any(name.startswith(body) for name in tensors):
         tensors = {name: tensor for name, tensor in tensors.items() if name.startswith(body)}
+    if fresh_labels:
+        of_labels = _label_tensors(found, config)
+        tensors = {name: tensor for name, tensor in tensors.items() if name not in of_labels}
     with _without_report():
         model, info = _filled(found, config, tensors, dtype, ignore_mismatched_sizes=True)
     new = {*info["missing_keys"], *(str(key[0]) for key in info["mismatched_keys"])}
@@ -120,6 +125,19 @@ def load_directory_for(
             tensor.data = tensor.data.clone()
     _restore_generation_config(model, path)
     return cast(torch.nn.Module, model.eval()), frozenset(new)
+
+
+def _label_tensors(model_class: Any, config: Any) -> set[str]:
+    """The names of the tensors whose shape follows the number of labels."""
+    import torch
+
+    shapes: list[set[tuple[str, Any]]] = []
+    for labels in (config.num_labels + 1, config.num_labels + 2):
+        other = copy.deepcopy(config)
+        other.num_labels = labels
+        with torch.device("meta"):
+            shapes.append({(name, tensor.shape) for name, tensor in model_class(other).state_dict().items()})
+    return {name for name, _ in shapes[0] ^ shapes[1]}
 
 
 def _filled(

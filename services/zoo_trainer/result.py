@@ -6,7 +6,7 @@ so that nothing of them is sent or stored again, however small they are.
 
 import json
 import shutil
-from collections.abc import Collection
+from collections.abc import Set
 from pathlib import Path
 from typing import Any, cast
 
@@ -29,10 +29,11 @@ BESIDE = (
 def save_transformers(model: Any, folder: Path, base: Path, dtype: torch.dtype) -> None:
     """Leave the model in `folder`, its tensors in `dtype`, with the base's files beside the weights. The model itself
     is as it would be loaded from there, in float32."""
-    changed = changing_tensors(model).keys()
+    changed = {tensor.data_ptr() for tensor in changing_tensors(model).values()}
+    still = {name for name, tensor in model.state_dict().items() if tensor.data_ptr() not in changed}
     model.to(dtype).save_pretrained(folder)
     model.to(torch.float32)
-    _part(folder, changed)
+    _part(folder, base, still)
     copy_beside(base, folder)
 
 
@@ -44,14 +45,18 @@ def copy_beside(base: Path, folder: Path) -> None:
                 shutil.copyfile(source, folder / source.name)
 
 
-def _part(folder: Path, changed: Collection[str]) -> None:
-    """Part the weights by whether training changed them. One file stays one where it changed all or nothing."""
+def _part(folder: Path, base: Path, still: Set[str]) -> None:
+    """Part the weights by whether they are the base's. One file stays one where all or none of them are."""
     if not (folder / WEIGHTS).exists():
         return  # so large that they were parted by size
-    tensors = cast(dict[str, torch.Tensor], cast(Any, files).load_file(folder / WEIGHTS))
+    tensors = _read(folder / WEIGHTS)
+    kept = still & tensors.keys()
+    # Some architectures have other names for their tensors in files: of those, what is as in the base's.
+    for path in base.glob("*.safetensors"):
+        known = _read(path)
+        kept |= {name for name in tensors.keys() & known.keys() if _is_same(tensors[name], known[name])}
     parts = [
-        {name: tensor for name, tensor in tensors.items() if (name in changed) is is_changed}
-        for is_changed in (False, True)
+        {name: tensor for name, tensor in tensors.items() if (name in kept) is is_kept} for is_kept in (True, False)
     ]
     if not all(parts):
         return
@@ -65,3 +70,11 @@ def _part(folder: Path, changed: Collection[str]) -> None:
     (folder / INDEX).write_text(json.dumps(index, indent=2) + "\n")
     del tensors, parts
     (folder / WEIGHTS).unlink()
+
+
+def _read(path: Path) -> dict[str, torch.Tensor]:
+    return cast(dict[str, torch.Tensor], cast(Any, files).load_file(path))
+
+
+def _is_same(one: torch.Tensor, other: torch.Tensor) -> bool:
+    return one.dtype == other.dtype and torch.equal(one, other)
