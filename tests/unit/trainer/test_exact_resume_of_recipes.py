@@ -1,0 +1,95 @@
+"""Every recipe, killed within a step and resumed, comes to the weights and figures of one that was not, to the bit.
+
+A recipe has a row in CASES, or several where its settings lead through other code.
+"""
+
+import dataclasses
+import random
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from support.tiny_models import tiny_llama, tiny_sentence_encoder
+from support.training import FolderPushes, Killed, attempt, lease, topics, write_rows
+from zoo.training.v1 import event_pb2
+from zoo_trainer.recipes import Recipe, Start, find_recipe
+
+STEPS, CHECKPOINT_STEPS = 6, 2
+
+
+@dataclasses.dataclass(frozen=True)
+class Case:
+    """`base` leaves a model in a new folder, `data` a dataset of a train and a test split; a row takes 3 s at most."""
+
+    recipe: str
+    base: Callable[[Path], Path]
+    data: Callable[[Path], Path]
+    settings: Mapping[str, Any]
+
+    def __str__(self) -> str:
+        return "-".join([self.recipe, *(str(value) for value in self.settings.values() if isinstance(value, str))])
+
+
+def labelled_texts(folder: Path) -> Path:
+    return write_rows(folder, train=topics(48), test=topics(60)[48:])
+
+
+def completions(folder: Path) -> Path:
+    rows = [{"prompt": f"what is {n}? ", "completion": f"it is {n}"} for n in range(30)]
+    return write_rows(folder, train=rows[:24], test=rows[24:])
+
+
+CASES = (
+    Case("text-classification", tiny_sentence_encoder, labelled_texts, {"batch_size": 8, "learning_rate": 0.003}),
+    Case("causal-lm", tiny_llama, completions, {"batch_size": 4, "learning_rate": 0.01, "lora_dropout": 0.1}),
+    Case("causal-lm", tiny_llama, completions, {"batch_size": 4, "learning_rate": 0.001, "method": "full"}),
+)
+
+
+class Mortal:
+    """The learner of a recipe that dies while it computes the loss of a step."""
+
+    def __init__(self, inner: Any, step: int) -> None:
+        self._inner = inner
+        self._left = step
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._inner, name)
+
+    def loss(self, model: Any, batch: Any) -> Any:
+        self._left -= 1
+        if not self._left:
+            raise Killed
+        return self._inner.loss(model, batch)
+
+
+def dying(name: str, step: int) -> Recipe:
+    recipe = find_recipe(name)
+
+    def start(started: Start[Any]) -> Any:
+        return Mortal(recipe.start(started), step)
+
+    return dataclasses.replace(recipe, start=start)
+
+
+@pytest.mark.parametrize("case", CASES, ids=str)
+def test_a_recipe_that_was_killed_and_resumed_comes_to_the_same_bits(case: Case, tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    base, data = case.base(tmp_path / "base"), case.data(tmp_path / "data")
+    leased = lease(case.recipe, {**case.settings, "checkpoint_steps": CHECKPOINT_STEPS}, steps=STEPS)
+    undisturbed = attempt(tmp_path, base, data, leased)
+
+    killed_in = random.Random(str(case)).randrange(CHECKPOINT_STEPS + 1, STEPS + 1)
+    pushes, events = FolderPushes(tmp_path / "pushed", base), list[event_pb2.Event]()
+    with pytest.raises(Killed):
+        attempt(tmp_path, base, data, leased, pushes=pushes, events=events, recipe=dying(case.recipe, killed_in))
+    kept = [event.checkpoint for event in events if event.HasField("checkpoint")][-1]
+    resumed = attempt(tmp_path, base, data, leased, pushes=pushes, checkpoint=pushes.path(kept.manifest_digest))
+
+    assert f"from the checkpoint of step {kept.step}" in resumed.logs
+    assert 0 < killed_in - kept.step <= CHECKPOINT_STEPS
+    assert resumed.weights() == undisturbed.weights()
+    assert resumed.release.result.measured == undisturbed.release.result.measured
