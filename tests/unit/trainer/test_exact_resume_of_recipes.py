@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 import torch
 
+from support.shapes import shape_scenes, tiny_dfine
 from support.tiny_models import tiny_llama, tiny_sentence_encoder
 from support.training import FolderPushes, Killed, attempt, lease, topics, write_rows
 from zoo.training.v1 import event_pb2
@@ -42,10 +43,15 @@ def completions(folder: Path) -> Path:
     return write_rows(folder, train=rows[:24], test=rows[24:])
 
 
+def shapes(folder: Path) -> Path:
+    return shape_scenes(folder, train=16, test=4)
+
+
 CASES = (
     Case("text-classification", tiny_sentence_encoder, labelled_texts, {"batch_size": 8, "learning_rate": 0.003}),
     Case("causal-lm", tiny_llama, completions, {"batch_size": 4, "learning_rate": 0.01, "lora_dropout": 0.1}),
     Case("causal-lm", tiny_llama, completions, {"batch_size": 4, "learning_rate": 0.001, "method": "full"}),
+    Case("object-detection", tiny_dfine, shapes, {"batch_size": 4, "learning_rate": 0.003, "flip": True}),
 )
 
 
