@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["load_directory", "load_directory_for", "load_processor_directory", "read_json"]
+__all__ = ["label_tensors", "load_directory", "load_directory_for", "load_processor_directory", "read_json"]
 
 JSON_BYTES_MAX = 16 * 1024 * 1024
 # Modules are built one by one in Python; a config that asks for more would keep a process busy for minutes.
@@ -106,7 +106,7 @@ def load_directory_for(
     import torch
 
     config = _read_config(path)
-    found = task_classes.get(type(config), None)
+    found = _one_of(task_classes.get(type(config), None), config)
     if found is None:
         raise _unsupported(f"there is no network for this task around a {config.model_type}")
     config.update({**(changes or {}), "architectures": [found.__name__]})
@@ -115,7 +115,7 @@ def load_directory_for(
     if fresh_head and any(name.startswith(body) for name in tensors):
         tensors = {name: tensor for name, tensor in tensors.items() if name.startswith(body)}
     if fresh_labels:
-        of_labels = _label_tensors(found, config)
+        of_labels = label_tensors(found, config)
         tensors = {name: tensor for name, tensor in tensors.items() if name not in of_labels}
     with _without_report():
         model, info = _filled(found, config, tensors, dtype, ignore_mismatched_sizes=True)
@@ -127,8 +127,17 @@ def load_directory_for(
     return cast(torch.nn.Module, model.eval()), frozenset(new)
 
 
-def _label_tensors(model_class: Any, config: Any) -> set[str]:
-    """The names of the tensors whose shape follows the number of labels."""
+def _one_of(classes: Any, config: Any) -> Any:
+    """The class; of several the one that the config names, or else the first."""
+    if not isinstance(classes, tuple):
+        return classes
+    several = cast(tuple[Any, ...], classes)
+    names = config.architectures or ()
+    return next((each for each in several if each.__name__ in names), several[0])
+
+
+def label_tensors(model_class: Any, config: Any) -> set[str]:
+    """The names of the tensors whose shape follows the number of labels, in models of this class and config."""
     import torch
 
     shapes: list[set[tuple[str, Any]]] = []

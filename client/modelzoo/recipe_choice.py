@@ -13,6 +13,8 @@ from modelzoo.training_records import Parameter, ParameterValue, Recipe
 __all__ = ["Choice", "check_parameters", "choose_recipe", "find_recipe", "missing_columns", "read_value"]
 
 SHOWN = 20
+PICTURE = "image"
+PICTURES_ALONE = "the label of a picture is the name of the folder that it lies in, below that of its split."
 _TRUTHS: Mapping[str, bool] = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _KINDS: Mapping[str, str] = {
     "BOOL": "true or false",
@@ -172,9 +174,8 @@ def _require_columns(columns: Sequence[str], recipes: Sequence[Recipe]) -> list[
         return found
     lacking = [f"{recipe.name} needs {_in_words(missing_columns(recipe, columns))}" for recipe in recipes]
     has = ", ".join(columns[:SHOWN]) + (", ..." if len(columns) > SHOWN else "")
-    raise InvalidArgument(
-        "COLUMN_MISSING", f"The data lack a column: {'; '.join(lacking)}. They have {has}: rename one of them."
-    )
+    advice = PICTURES_ALONE if list(columns) == [PICTURE] else "rename one of them."
+    raise InvalidArgument("COLUMN_MISSING", f"The data lack a column: {'; '.join(lacking)}. They have {has}: {advice}")
 
 
 def _in_words(columns: Iterable[str]) -> str:

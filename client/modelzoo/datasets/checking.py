@@ -13,6 +13,14 @@ from blake3 import blake3
 from modelzoo.datasets.boxes import OBJECTS, objects_problem
 from modelzoo.datasets.facts import DatasetFacts
 from modelzoo.datasets.layout import IMAGES, SOUNDS, rows_by_split
+from modelzoo.datasets.pictures import (
+    FILE_BYTES_MAX,
+    PICTURE_COLUMNS,
+    PICTURES,
+    held_bytes,
+    picture_problem,
+    with_digests,
+)
 from modelzoo.datasets.placed import Place, Source, placed_rows
 from modelzoo.datasets.reading import Open, read_dataset
 from modelzoo.datasets.repeats import TRAIN, Repeats, example_digest
@@ -29,7 +37,6 @@ LABELS_SHOWN = 10
 PATH_CHARACTERS_MAX = 1024
 # Columns whose texts name files even where none of them is there.
 _FILE_COLUMNS = frozenset({"audio", "image", "file", "file_name", "path"})
-_PICTURES = frozenset({Kind.PNG, Kind.JPEG, Kind.WEBP, Kind.GIF, Kind.BMP, Kind.TIFF})
 _SOUNDS = frozenset({Kind.WAV, Kind.FLAC, Kind.OGG, Kind.MP3})
 _WORDS = ((bool, "true or false"), (int | float, "a number"), (str, "a text"), (list, "a list"))  # in this order
 
@@ -50,8 +57,9 @@ def check_dataset(sizes: Mapping[str, int], open_file: Open, needed: Sequence[st
     `needed` are columns that every row must fill, of several names that are parted by `|` one. Memory is bounded,
     except for COCO's documents. Raises DATASET_INVALID for rows that cannot be used (20 are told by file and line, all
     are counted: unreadable ones, numbers that are not finite, values of another kind than those before, files that are
-    not there or not what they are called, needed values that are missing, needed objects without a label or a box), and
-    DATASET_UNSUITABLE where there is nothing to learn from: no rows in `train`, or all of one label.
+    not there or not what they are called, pictures that cannot be decoded, needed values that are missing, needed
+    objects without a label or a box), and DATASET_UNSUITABLE where there is nothing to learn from: no rows in `train`,
+    or all of one label.
     """
     format, splits = rows_by_split(sizes)
     check = _Check(Source(sizes, open_file), format, needed)
@@ -95,7 +103,7 @@ class _Check:
                 continue
             label = next((row[name] for name in LABEL_COLUMNS if row.get(name) is not None), None)
             labels.add(row)
-            digest = example_digest(row, lambda name, path=place.path: self._content(path, name))
+            digest = example_digest(with_digests(row), lambda name, path=place.path: self._content(path, name))
             self.repeats.add(split, place, digest, label)
 
     def finish(self) -> None:
@@ -144,7 +152,15 @@ class _Check:
         known, where = self._kinds.setdefault(name, (kind, place))
         if kind != known:
             return f"`{name}` is {kind}, and in {where} {known}: make them one"
-        return self._file_problem(place, name, value) if isinstance(value, str) else None
+        data = held_bytes(value)
+        if data is not None:
+            is_picture = name in PICTURE_COLUMNS or kind_of(data) in PICTURES
+            return picture_problem(f"`{name}`", data) if is_picture else None
+        match value:
+            case (str() as named) | {"bytes": None, "path": str() as named}:
+                return self._file_problem(place, name, named)
+            case _:
+                return None
 
     def _file_problem(self, place: Place, name: str, value: str) -> str | None:
         """What is wrong with the file that the value names, where it looks like the name of a picture or a sound."""
@@ -165,13 +181,17 @@ class _Check:
         return self._media_problem(found, suffix)
 
     def _media_problem(self, path: str, suffix: str) -> str | None:
+        is_picture = suffix in IMAGES
+        if is_picture and self._source.sizes[path] > FILE_BYTES_MAX:
+            return f"{path} has more than {FILE_BYTES_MAX:,} bytes"
         with self._source.open_file(path) as file:
-            start = file.read(START_BYTES)
+            start = file.read(FILE_BYTES_MAX if is_picture else START_BYTES)
+        if is_picture:
+            return picture_problem(path, start)
         if not start:
             return f"{path} is empty"
         kind = kind_of(start)
-        wanted, what = (_PICTURES, "a picture") if suffix in IMAGES else (_SOUNDS, "a sound")
-        return None if kind in wanted else f"{path} is not {what} that can be read: it is {kind}"
+        return None if kind in _SOUNDS else f"{path} is not a sound that can be read: it is {kind}"
 
     def _content(self, path: str, name: str) -> str | None:
         """The digest of the file that the text names, where there is one and it will be compared."""

@@ -21,7 +21,7 @@ from modelzoo.media.tiff_directory import orientation_of
 if TYPE_CHECKING:
     from PIL import Image, ImageFile
 
-__all__ = ["PIXELS_MAX", "RATIO_MAX", "decode_image"]
+__all__ = ["PIXELS_MAX", "RATIO_MAX", "check_image_header", "decode_image"]
 
 # 8192 x 8192: every camera's pictures but the 100 and 200 megapixel ones; as RGB 192 MiB.
 PIXELS_MAX = 2**26
@@ -43,9 +43,24 @@ def decode_image(data: bytes, *, field: str = "image") -> "Image.Image":
     breaks off or contradicts itself, has one edge over RATIO_MAX times the other, samples of 32 bits, or a structure
     that is made to exhaust a decoder; IMAGE_TOO_LARGE. Safe to call from several threads.
     """
+    kind = kind_of(data)
+    # A TIFF file's other directories are read, and may be warned about, when its pixels are.
+    quiet = _quiet() if kind is Kind.TIFF else nullcontext()
+    with _opened(data, kind, field) as image, _translated(kind, field), quiet:
+        image.load()
+        return _upright(_to_rgb(image, field), image.info.get("exif", b""))
+
+
+def check_image_header(data: bytes, *, field: str = "image") -> None:
+    """Raise what `decode_image` would, as far as it can be known without decoding pixels."""
+    with _opened(data, kind_of(data), field):
+        pass
+
+
+@contextmanager
+def _opened(data: bytes, kind: Kind, field: str) -> "Generator[ImageFile.ImageFile]":
     if not data:
         raise InvalidArgument("INPUT_EMPTY", f"{field} has no bytes; send a picture file.", field=field)
-    kind = kind_of(data)
     opener = _openers().get(kind)
     if opener is None:
         raise _invalid(
@@ -58,10 +73,7 @@ def decode_image(data: bytes, *, field: str = "image") -> "Image.Image":
         image = opener(io.BytesIO(data))
     with image:
         _check_size(*image.size, field)
-        # A TIFF file's other directories are read, and may be warned about, when its pixels are.
-        with _translated(kind, field), _quiet() if kind is Kind.TIFF else nullcontext():
-            image.load()
-            return _upright(_to_rgb(image, field), image.info.get("exif", b""))
+        yield image
 
 
 @cache

@@ -4,17 +4,16 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from modelzoo.datasets.pictures import FILE_BYTES_MAX
 from modelzoo.errors import InvalidArgument
 from zoo_trainer.rows import Row
 
 if TYPE_CHECKING:
     from PIL.Image import Image
 
-__all__ = ["PICTURES", "picture_of"]
+__all__ = ["PICTURES", "check_picture", "picture_of"]
 
 PICTURES = ("image", "img", "picture")
-# The largest picture that is decoded, 8192 x 8192 of 16 bits, uncompressed and with an alpha channel.
-FILE_BYTES_MAX = 2**29
 
 
 def picture_of(row: Row, column: str, root: Path) -> "Image":
@@ -29,6 +28,17 @@ def picture_of(row: Row, column: str, root: Path) -> "Image":
     name, data = _content(row.get(column), column, root)
     try:
         return decode_image(data, field=name)
+    except InvalidArgument as error:
+        raise _unsuitable(error.message) from error
+
+
+def check_picture(row: Row, column: str, root: Path) -> None:
+    """Raise what `picture_of` would, as far as it can be known without decoding pixels."""
+    from modelzoo.media.image import check_image_header
+
+    name, data = _content(row.get(column), column, root)
+    try:
+        check_image_header(data, field=name)
     except InvalidArgument as error:
         raise _unsuitable(error.message) from error
 

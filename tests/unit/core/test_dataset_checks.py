@@ -2,15 +2,29 @@
 
 import io
 import json
+import struct
+import zlib
 from collections.abc import Mapping
 
 import pytest
+from PIL import Image
 
 from modelzoo.datasets.checking import Checked, check_dataset
 from modelzoo.datasets.repeats import Repeats
 from modelzoo.errors import InvalidArgument
 
-PNG = b"\x89PNG\r\n\x1a\n"
+
+def png(width: int = 2, height: int = 2) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (width, height)).save(out, "PNG")
+    return out.getvalue()
+
+
+PNG = png()
+SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
+# A header alone: what it promises would take 2.7 gigabytes.
+HUGE = PNG[:16] + struct.pack(">II", 30_000, 30_000) + PNG[24:29]
+HUGE += struct.pack(">I", zlib.crc32(HUGE[12:])) + PNG[33:]
 WAV = b"RIFF\0\0\0\0WAVE"
 TWO = '{"text": "a", "label": "x"}\n{"text": "b", "label": "y"}\n'
 
@@ -79,6 +93,15 @@ def test_what_can_be_learned_from_passes_with_nothing_to_note(files: dict[str, b
         (
             {"m.jsonl": '{"audio": "1.wav"}\n{"audio": "2.wav"}\n', "1.wav": WAV},
             "m.jsonl, line 2: `audio` names '2.wav'",
+        ),
+        ({"x/1.png": PNG, "y/2.png": SVG}, "y/2.png: y/2.png is not a picture that can be read: it is an SVG drawing"),
+        ({"x/1.png": PNG, "y/2.png": png(50, 50)[:-30]}, "y/2.png: y/2.png is a PNG picture that breaks off"),
+        ({"x/1.png": PNG, "y/2.png": HUGE}, "y/2.png: y/2.png has 30000 x 30000 pixels; at most 67,108,864 are"),
+        ({"a.parquet": parquet(image=[PNG, SVG])}, "a.parquet, row 2: `image` is not a picture that can be read"),
+        ({"a.parquet": parquet(scan=[png(50, 50)[:-30]])}, "a.parquet, row 1: `scan` is a PNG picture that breaks off"),
+        (
+            {"a.parquet": parquet(image=[{"bytes": PNG, "path": "1.png"}, {"bytes": HUGE, "path": "2.png"}])},
+            "a.parquet, row 2: `image` has 30000 x 30000 pixels",
         ),
         ({"m.jsonl": '{"audio": "1.wav"}\n', "1.wav": PNG}, "1.wav is not a sound"),
         ({"a.json": coco(), "b.png": PNG}, "a.json, image 1: there is no picture 'a.png'"),
