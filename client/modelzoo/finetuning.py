@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from itertools import islice
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Earlier", "Plan", "expected_steps", "prepare", "publish"]
 
 TRAIN = "train"
+RESOURCE_CLASS = "cpu"  # where a job says none
 # Parameters whose names mean the same in every recipe that has them.
 EPOCHS, BATCH_SIZE = "epochs", "batch_size"
 
@@ -82,7 +83,7 @@ def prepare(
     else:
         dataset, facts = _stored(client, str(data))
     columns = [feature.name for feature in facts.features]
-    choice = choose_recipe(client.jobs.recipes(), base, columns, spec.recipe)
+    choice = choose_recipe(_candidates(client.jobs.recipes(), spec), base, columns, spec.recipe)
     needed = choice.recipe.columns
     # Now that it is known which columns every row must fill. Of COCO's form, what is marked was looked at.
     if local is not None and (_has_gaps(facts) or (OBJECTS in needed and facts.format != "coco")):
@@ -125,10 +126,19 @@ def expected_steps(
     chosen = {parameter.name: parameter.default for parameter in recipe.parameters} | parameters
     limits = [budget.steps] if budget.steps else []
     rows = next((split.rows for split in facts.splits if split.name == TRAIN), None)
-    epochs, batch = budget.epochs or chosen.get(EPOCHS), chosen.get(BATCH_SIZE)
+    # The recipe's own epochs hold where the budget says neither.
+    epochs = budget.epochs or (None if budget.steps else chosen.get(EPOCHS))
+    batch = chosen.get(BATCH_SIZE)
     if rows and isinstance(epochs, int | float) and isinstance(batch, int | float) and batch >= 1:
         limits.append(math.ceil(math.ceil(rows / batch) * epochs))
     return min(limits, default=None)
+
+
+def _candidates(known: Sequence[Recipe], spec: JobSpec) -> Sequence[Recipe]:
+    """What a recipe is chosen from: those that trainers of the job's resource class have, or all if it is named, or if
+    these have none."""
+    there = [recipe for recipe in known if (spec.resource_class or RESOURCE_CLASS) in recipe.resource_classes]
+    return known if spec.recipe or not there else there
 
 
 def _stored(client: "Client", reference: str) -> tuple[str, DatasetFacts]:

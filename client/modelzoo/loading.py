@@ -24,7 +24,14 @@ if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["label_tensors", "load_directory", "load_directory_for", "load_processor_directory", "read_json"]
+__all__ = [
+    "label_tensors",
+    "load_directory",
+    "load_directory_for",
+    "load_processor_directory",
+    "read_json",
+    "without_bar",
+]
 
 JSON_BYTES_MAX = 16 * 1024 * 1024
 # Modules are built one by one in Python; a config that asks for more would keep a process busy for minutes.
@@ -152,7 +159,7 @@ def label_tensors(model_class: Any, config: Any) -> set[str]:
 def _filled(
     model_class: Any, config: Any, tensors: "Mapping[str, torch.Tensor]", dtype: Any, **options: bool
 ) -> tuple[Any, Any]:
-    with _told_apart("the weights do not fit the architecture"), _without_bar():
+    with _told_apart("the weights do not fit the architecture"), without_bar():
         return model_class.from_pretrained(
             None,
             config=config,
@@ -347,7 +354,7 @@ def _restore_generation_config(model: Any, path: Path) -> None:
 
 
 @contextlib.contextmanager
-def _without_bar() -> Generator[None]:
+def without_bar() -> Generator[None]:
     """No progress bar of transformers' own: mapping a file is over before one is read."""
     from transformers.utils import logging
 

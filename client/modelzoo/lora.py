@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from modelzoo.errors import FailedPrecondition
-from modelzoo.loading import load_directory, read_json
+from modelzoo.loading import load_directory, read_json, without_bar
 
 __all__ = ["ADAPTER_CONFIG", "ADAPTER_WEIGHTS", "DTYPES", "merge_lora"]
 
@@ -62,7 +62,8 @@ def merge_lora(base: Path, adapter: Path, folder: Path, dtype: str | None = None
                 tensor.data = tensor.data.to(getattr(torch, dtype) if dtype else stored[name])
     floating = sorted({str(t.dtype).removeprefix("torch.") for _, t in _tensors(merged) if t.is_floating_point()})
     merged.config.dtype = next(each.dtype for each in merged.parameters() if each.is_floating_point())
-    merged.save_pretrained(folder)
+    with without_bar():
+        merged.save_pretrained(folder)
     return tuple(floating)
 
 

@@ -23,7 +23,7 @@ from zoo_local.ports import GRPC_DISTANCE
 from zoo_local.probe import GrpcHealth, HttpOk, Probe, RedisPing
 from zoo_server.credentials import Credentials
 
-__all__ = ["CLUSTER_VARIABLE", "Plan", "Process", "plan_processes", "port_names"]
+__all__ = ["CLUSTER_VARIABLE", "Plan", "Process", "plan_another_trainer", "plan_processes", "port_names"]
 
 HOST = "127.0.0.1"
 START_S, WORKER_START_S = 60.0, 180.0
@@ -131,9 +131,19 @@ def plan_processes(plan: Plan) -> list[Process]:
         _gateway(plan),
         _envoy(plan),
     ]
-    common = {name: plan.inherited[name] for name in INHERITED if name in plan.inherited} | QUIET
-    common[CLUSTER_VARIABLE] = str(plan.layout.root)
-    return [replace(process, env={**common, **process.env}) for process in processes]
+    return [replace(process, env={**_common(plan), **process.env}) for process in processes]
+
+
+def plan_another_trainer(plan: Plan) -> Process:
+    """One more beside the cluster's own, on any free port."""
+    process = _trainer(plan)
+    return replace(process, env={**_common(plan), **process.env, "ZOO_LISTEN": f"{HOST}:0"})
+
+
+def _common(plan: Plan) -> dict[str, str]:
+    """What every process of the cluster knows."""
+    passed = {name: plan.inherited[name] for name in INHERITED if name in plan.inherited}
+    return {**passed, **QUIET, CLUSTER_VARIABLE: str(plan.layout.root)}
 
 
 def _seaweedfs(plan: Plan) -> Process:

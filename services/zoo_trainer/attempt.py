@@ -142,6 +142,7 @@ class Attempt:
             memory_bytes=self._limits.memory_bytes,
         )
         write_task(Task(self._lease, place, self._folder))
+        self._renewing.log("Starting a process for it; torch takes some seconds to load.")
         child = self._child = await ChildProcess.start(self._limits.command, self._folder, self._limits.threads)
         try:
             if self._order is not Order.RUN:  # it came while the child was starting

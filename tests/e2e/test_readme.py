@@ -99,3 +99,16 @@ def test_every_command_from_a_directory_to_a_signed_second_version_works(home: H
         "shop/sentences@prod",
     ):
         assert promised in said
+
+
+def test_every_command_from_a_module_to_a_job_by_a_recipe_of_ones_own_works(home: Home) -> None:
+    said = walked(home, "docs/tutorials/your-own-recipe.md")
+    for promised in (
+        "Texts to labels, less sure of them",
+        "label's certainty",
+        "garden/plants@1",
+        "tree",
+        "smoothing",
+        "PARAMETER_INVALID",
+    ):
+        assert promised.casefold() in said.casefold()

@@ -90,7 +90,7 @@ def spec_rows(job: "Job") -> list[tuple[str, str]]:
         ("patience", f"{budget.patience} evaluations" if budget.patience else ""),
         ("promotes", f"{spec.promotion.alias}, {_rule(spec.promotion.rule)}" if spec.promotion.alias else ""),
     ]
-    parameters = [(name, _value(value)) for name, value in spec.parameters.items()]
+    parameters = [(name, _value(value)) for name, value in sorted(spec.parameters.items())]
     return [(name, value) for name, value in rows if value] + parameters
 
 
@@ -109,14 +109,20 @@ def _event(event: "JobEvent") -> str:
 
 def _state(change: "StateChange", epoch: int) -> str:
     attempt = f"  attempt {epoch}" if epoch and change.state == "RUNNING" else ""
-    wanted = f"  (to {change.wanted.lower()})" if change.wanted in ("PAUSE", "CANCEL") else ""
+    is_there = change.state in (f"{change.wanted}D", f"{change.wanted}LED")  # PAUSED, CANCELLED
+    wanted = f"  (to {change.wanted.lower()})" if change.wanted in ("PAUSE", "CANCEL") and not is_there else ""
     by = f"  by {change.actor}" if change.actor else ""
     why = f"  {change.reason}: {change.message}" if change.reason else f"  {change.message}" if change.message else ""
     return f"{change.state}{wanted}{attempt}{by}{why}"
 
 
 def _values(values: Mapping[str, float]) -> list[str]:
-    return [f"{name} {number_text(value)}" for name, value in sorted(values.items())]
+    # Seconds of a step are examples per second again, which stand before.
+    shown = ((name, value) for name, value in sorted(values.items()) if name != "seconds_per_step")
+    return [
+        f"{name.removesuffix('_bytes')} {size_text(round(value)) if name.endswith('_bytes') else number_text(value)}"
+        for name, value in shown
+    ]
 
 
 def _rule(rule: str) -> str:

@@ -107,10 +107,20 @@ def _range(parameter: "Parameter") -> str:
         case "STRING":
             return "text"
         case _:
-            above = "> " if parameter.minimum_excluded else ">= "
-            bounds = [
-                "" if parameter.minimum is None else f"{above}{parameter.minimum:g}",
-                "" if parameter.maximum is None else f"<= {parameter.maximum:g}",
-            ]
             kind = "whole" if parameter.kind == "INTEGER" else "number"
-            return " ".join([kind, *(bound for bound in bounds if bound)])
+            return f"{kind} {_limits(parameter)}".strip()
+
+
+def _limits(parameter: "Parameter") -> str:
+    """`8 to 8,192`, `above 0, to 1`, `from 1`; '' where there are no limits."""
+    low, high = parameter.minimum, parameter.maximum
+    upper = "" if high is None else f"to {_number(high)}"
+    if low is None:
+        return upper
+    if parameter.minimum_excluded:
+        return f"above {_number(low)}, {upper}".removesuffix(", ")
+    return f"{_number(low)} {upper}" if upper else f"from {_number(low)}"
+
+
+def _number(value: float) -> str:
+    return f"{round(value):,}" if value == round(value) else f"{value:g}"

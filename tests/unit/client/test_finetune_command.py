@@ -192,7 +192,7 @@ def test_recipes_are_listed_and_one_is_explained(zoo: Zoo):
     assert "text|sentence, label" in zoo("recipes").stdout
     assert "sentence-embedding" not in zoo("recipes", "--task", "fill-mask").stdout
     shown = zoo("recipes", "text-classification").stdout
-    assert re.search(r"learning_rate +5e-05 +number > 0 <= 1 +What learning_rate does\.", shown)
+    assert re.search(r"learning_rate +5e-05 +number above 0, to 1 +What learning_rate does\.", shown)
     assert re.search(r"schedule +linear +linear \| cosine", shown)
     assert re.search(r"freeze +by the data +true \| false", shown)
     assert "did you mean text-classification?" in zoo("recipes", "text-clasification").stderr

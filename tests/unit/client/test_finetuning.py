@@ -8,7 +8,8 @@ import pytest
 
 from modelzoo.client import Client
 from modelzoo.errors import FailedPrecondition, InvalidArgument, NotFound
-from modelzoo.training_records import Budget
+from modelzoo.finetuning import prepare
+from modelzoo.training_records import Budget, JobSpec
 from support.front_door import FrontDoor
 from support.published import CHAT
 from support.toy_jobs import ToyTraining
@@ -125,6 +126,7 @@ def test_a_recipe_is_chosen_by_task_and_columns_or_asked_for(
     data.write_text(ROWS)
     other = training.recipes[1]
     del other.columns[:]
+    other.resource_classes.append("cpu")
     with pytest.raises(InvalidArgument, match="Several recipes fit"):
         client.finetune(base, data, to="team/new")
     other.task = client.version(base).facts.task
@@ -137,3 +139,24 @@ def test_a_recipe_is_chosen_by_task_and_columns_or_asked_for(
     training.recipes.clear()
     with pytest.raises(InvalidArgument, match="No recipe is known"):
         client.finetune(base, data, to="team/new")
+
+
+@pytest.mark.parametrize(("budget", "steps"), [(Budget(), 9), (Budget(steps=12), 12), (Budget(steps=12, epochs=1), 3)])
+def test_the_cost_is_what_the_trainer_will_do(client: Client, base: str, tmp_path: Path, budget: Budget, steps: int):
+    data = tmp_path / "rows.jsonl"
+    data.write_text(ROWS)
+    assert prepare(client, JobSpec(base, "", "team/new", budget=budget), data).steps == steps
+
+
+def test_a_recipe_of_another_resource_class_is_not_chosen_unasked(
+    client: Client, base: str, training: ToyTraining, tmp_path: Path
+):
+    data = tmp_path / "rows.jsonl"
+    data.write_text(ROWS)
+    mine = training.recipes[0]
+    other = type(mine).FromString(mine.SerializeToString())
+    other.name, other.resource_classes[:] = "other", ["gpu"]
+    training.recipes.append(other)
+    assert prepare(client, JobSpec(base, "", "team/new"), data).recipe.name == mine.name
+    elsewhere = JobSpec(base, "", "team/new", resource_class="gpu")
+    assert prepare(client, elsewhere, data).recipe.name == "other"
