@@ -47,7 +47,9 @@ def open_parquet(path: str, file: BinaryIO, size: int) -> Any:
     end = file.read(8)
     length = int.from_bytes(end[:4], "little")
     if end[4:] != MAGIC or length > min(FOOTER_BYTES_MAX, size - 12):
-        raise dataset_invalid(f"{path} does not end as Parquet does: it is truncated, or something else")
+        raise dataset_invalid(
+            f"{path} does not end as Parquet does: it is truncated, or something else: write it again"
+        )
     file.seek(0)
     try:
         return parquet.ParquetFile(file)

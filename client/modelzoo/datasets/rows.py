@@ -51,7 +51,8 @@ class Faults:
         if not self._count:
             return
         more = f"; and {self._count - len(self._shown)} more" if self._count > len(self._shown) else ""
-        error = dataset_invalid(f"{self._count} of its rows cannot be used: {'; '.join(self._shown)}{more}")
+        shown = f"{'; '.join(self._shown)}{more}"
+        error = dataset_invalid(f"{self._count} of its rows cannot be used: {shown}. Mend them, or leave them out")
         raise InvalidArgument(error.reason, error.message, metadata={"faults": str(self._count)})
 
 
