@@ -131,7 +131,7 @@ class _Detector:
     def encode(self, row: Row, generator: "torch.Generator") -> _Example:
         import torch
 
-        example = self._example(row)
+        example = self._example(row, self._start.train.root)
         if self._start.settings.flip and torch.rand((), generator=generator).item() < 0.5:
             return _mirrored(example)
         return example
@@ -165,7 +165,7 @@ class _Detector:
         with evaluating(self.model):
             for start in range(0, len(rows), batch_size):
                 orders.check()
-                examples = [self._example(row) for row in rows[start : start + batch_size]]
+                examples = [self._example(row, rows.root) for row in rows[start : start + batch_size]]
                 detected = self._finder.compute([self._finder.prepare(each.picture) for each in examples])
                 truth += [each.boxes for each in examples]
                 found += [each.detections[:FOUND_MAX] for each in detected]
@@ -195,15 +195,15 @@ class _Detector:
         found = {*train, *held_out}
         return (own, False) if found <= set(own) and not new_head else (sorted(found), True)
 
-    def _example(self, row: Row) -> _Example:
-        picture = picture_of(row, IMAGE, self._start.train.root)
+    def _example(self, row: Row, root: Path) -> _Example:
+        picture = picture_of(row, IMAGE, root)
         return _Example(picture, true_boxes(row, picture.size, self._numbers))
 
     def _try_loss(self) -> None:
         """BASE_UNSUITABLE where one example cannot be learned from, whatever becomes of it in the model."""
         from zoo_trainer.modes import evaluating
 
-        batch = self.collate([self._example(self._start.train[0])])
+        batch = self.collate([self._example(self._start.train[0], self._start.train.root)])
         try:
             with evaluating(self.model):
                 self.loss(self.model, batch)

@@ -242,6 +242,13 @@ def test_boxes_end_at_the_picture_and_crowds_are_not_learned(dfine: Path, tmp_pa
     assert learned["boxes"].tolist() == [pytest.approx([0.125, 0.5, 0.25, 1.0])]
 
 
+def test_labels_of_a_validation_split_that_nothing_else_has_are_not_looked_for(dfine: Path, tmp_path: Path) -> None:
+    learning = learner(dfine, tmp_path)
+    validation = rows_of(tmp_path / "validation", [objects(("cat", (4, 2, 10, 10)), ("owl", (0, 0, 9, 9)))])
+    measured = learning.measure(validation, 1, Orders())
+    assert [(each.label, each.boxes) for each in measured.boxes] == [("cat", 1), ("dog", 0)]
+
+
 @pytest.mark.parametrize(
     ("rows", "says"),
     [
