@@ -1,5 +1,6 @@
 """Small models of tasks that answer at once, as the Hub keeps them: seeded random weights, with their processors."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import torch
@@ -24,7 +25,13 @@ from transformers.convert_slow_tokenizer import bytes_to_unicode
 
 from support.tiny_models import byte_tokenizer
 
-__all__ = ["tiny_image_classifier", "tiny_object_detector", "tiny_text_classifier", "tiny_transcriber"]
+__all__ = [
+    "tiny_image_classifier",
+    "tiny_object_detector",
+    "tiny_text_classifier",
+    "tiny_transcriber",
+    "whisper_tokenizer",
+]
 
 LABELS = ("cat", "dog", "bird", "fish", "tree", "house", "boat")
 TEXT_CONTEXT = 64
@@ -89,7 +96,7 @@ def tiny_text_classifier(directory: Path, *, seed: int = 0) -> Path:
 
 def tiny_transcriber(directory: Path, *, seed: int = 0) -> Path:
     """A Whisper of one language and two layers, heard in windows of 30 seconds; it babbles at most 16 tokens."""
-    tokenizer = _whisper_tokenizer(directory)
+    tokenizer = whisper_tokenizer()
     begin, end = tokenizer.convert_tokens_to_ids(["<|startoftranscript|>", "<|endoftext|>"])
     config = WhisperConfig(
         vocab_size=len(tokenizer),
@@ -126,14 +133,15 @@ def tiny_transcriber(directory: Path, *, seed: int = 0) -> Path:
     return _save(model, directory)
 
 
-def _whisper_tokenizer(directory: Path) -> WhisperTokenizer:
+def whisper_tokenizer(languages: Sequence[str] = ()) -> WhisperTokenizer:
     """Bytes, Whisper's own special tokens in their order, and times from 0.00 to 30.00 s."""
     vocabulary = {character: number for number, character in enumerate(bytes_to_unicode().values())}
     tokenizer = WhisperTokenizer(vocab={**vocabulary, "<|endoftext|>": len(vocabulary)}, merges=[])
     tokenizer.add_special_tokens(
         {
             "additional_special_tokens": [
-                *("<|startoftranscript|>", "<|translate|>", "<|transcribe|>", "<|startoflm|>"),
+                *("<|startoftranscript|>", *(f"<|{language}|>" for language in languages)),
+                *("<|translate|>", "<|transcribe|>", "<|startoflm|>"),
                 *("<|startofprev|>", "<|nospeech|>", "<|notimestamps|>"),
             ]
         }

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from modelzoo.media.sound_file import SoundHeader
 
-__all__ = ["CHANNELS_MAX", "RATE_HZ_MAX", "RATE_HZ_MIN", "SECONDS_MAX", "decode_audio"]
+__all__ = ["CHANNELS_MAX", "RATE_HZ_MAX", "RATE_HZ_MIN", "SECONDS_MAX", "decode_audio", "measure_audio"]
 
 SECONDS_MAX = 30 * 60
 RATE_HZ_MIN, RATE_HZ_MAX = 4_000, 192_000
@@ -51,6 +51,40 @@ def decode_audio(data: bytes, rate_hz: int, *, field: str = "audio") -> "NDArray
     Ogg Opus and MP3, for a rate outside 4 to 192 kHz, more than 8 channels, samples that are no numbers, and files
     that break off; AUDIO_TOO_LONG. Safe to call from several threads.
     """
+    kind = _checked_kind(data, field)
+    # soundfile and scipy are loaded only where sound is decoded.
+    from modelzoo.media.resampling import resample
+    from modelzoo.media.sound_file import SoundError
+
+    try:
+        header = _checked_header(data, kind, field)
+        samples = resample(_mono(data, header, kind, field), header.rate_hz, rate_hz)
+    except SoundError as error:
+        raise _damaged(field, kind, error) from error
+    if not len(samples):
+        raise _empty(field, kind)
+    return samples
+
+
+def measure_audio(data: bytes, *, field: str = "audio") -> float:
+    """How many seconds the sound lasts; nothing is kept of it, but every sample is decoded and looked at.
+
+    Raises what `decode_audio` would.
+    """
+    kind = _checked_kind(data, field)
+    from modelzoo.media.sound_file import SoundError
+
+    try:
+        header = _checked_header(data, kind, field)
+        count = sum(map(len, _mono(data, header, kind, field)))
+    except SoundError as error:
+        raise _damaged(field, kind, error) from error
+    if not count:
+        raise _empty(field, kind)
+    return count / header.rate_hz
+
+
+def _checked_kind(data: bytes, field: str) -> Kind:
     if not data:
         raise InvalidArgument("INPUT_EMPTY", f"{field} has no bytes; send a sound file.", field=field)
     kind = kind_of(data)
@@ -58,21 +92,17 @@ def decode_audio(data: bytes, rate_hz: int, *, field: str = "audio") -> "NDArray
         raise _invalid(
             field, f"is no sound that is read here: it looks like {kind}. Send WAV, FLAC, Ogg Vorbis or Opus, or MP3."
         )
-    # soundfile and scipy are loaded only where sound is decoded.
-    from modelzoo.media.resampling import resample
-    from modelzoo.media.sound_file import SoundError, read_header
+    return kind
 
-    try:
-        header = read_header(data)
-        _check_header(header, kind, field)
-        if kind is Kind.WAV and (missing := _missing_bytes(data)) > WAV_SLACK_BYTES:
-            raise _invalid(field, f"breaks off: {missing:,} bytes of its samples are missing. Send the whole file.")
-        samples = resample(_mono(data, header, kind, field), header.rate_hz, rate_hz)
-    except SoundError as error:
-        raise _invalid(field, f"is {kind} that breaks off or is damaged ({error}). Send the whole file.") from error
-    if not len(samples):
-        raise InvalidArgument("INPUT_EMPTY", f"{field} is {kind} without a sample; record again.", field=field)
-    return samples
+
+def _checked_header(data: bytes, kind: Kind, field: str) -> "SoundHeader":
+    from modelzoo.media.sound_file import read_header
+
+    header = read_header(data)
+    _check_header(header, kind, field)
+    if kind is Kind.WAV and (missing := _missing_bytes(data)) > WAV_SLACK_BYTES:
+        raise _invalid(field, f"breaks off: {missing:,} bytes of its samples are missing. Send the whole file.")
+    return header
 
 
 def _check_header(header: "SoundHeader", kind: Kind, field: str) -> None:
@@ -132,6 +162,14 @@ def _missing_bytes(wav: bytes) -> int:
             return 0 if size >= WAV_SIZE_UNKNOWN else max(0, at + 8 + size - len(wav))
         at += 8 + size + size % 2
     return 0
+
+
+def _damaged(field: str, kind: Kind, error: Exception) -> InvalidArgument:
+    return _invalid(field, f"is {kind} that breaks off or is damaged ({error}). Send the whole file.")
+
+
+def _empty(field: str, kind: Kind) -> InvalidArgument:
+    return InvalidArgument("INPUT_EMPTY", f"{field} is {kind} without a sample; record again.", field=field)
 
 
 def _invalid(field: str, what: str) -> InvalidArgument:

@@ -40,7 +40,7 @@ def _tasks() -> dict[str, Task]:
         Task.CLASSIFY_IMAGE: _classes(names.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES.values())
         | {name for name in architectures.classes() if name.endswith("ForImageClassification")},
         Task.DETECT_OBJECTS: _classes(names.MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES.values()),
-        Task.TRANSCRIBE: {"WhisperForConditionalGeneration"},
+        Task.TRANSCRIBE: {"WhisperForConditionalGeneration", *_classes(names.MODEL_FOR_CTC_MAPPING_NAMES.values())},
     }
     return {name: task for task, members in classes.items() for name in members}
 

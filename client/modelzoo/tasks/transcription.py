@@ -1,33 +1,28 @@
-"""Speech to text, by models of Whisper's architecture (Radford et al. 2022, arXiv:2212.04356)."""
+"""Speech to text: a sound of any length in windows, each written down by what the model is."""
 
-import copy
-import logging
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 import numpy
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from modelzoo.errors import FailedPrecondition, InvalidArgument
+from modelzoo.errors import FailedPrecondition, InvalidArgument, ZooError
+from modelzoo.tasks.ctc_writer import CtcWriter
 from modelzoo.tasks.files import ModelFiles
 from modelzoo.tasks.results import Segment, Transcript
 from modelzoo.tasks.speech_windows import windows_of
+from modelzoo.tasks.speech_writers import RATE_HZ, Writer
 from modelzoo.tasks.task import Task
+from modelzoo.tasks.whisper_writer import WhisperWriter
 
 __all__ = ["RATE_HZ", "Heard", "Transcriber", "joined"]
-
-RATE_HZ = 16_000
-
-LANGUAGE_OF_MONOLINGUAL = "en"
 
 
 @dataclass(frozen=True, slots=True)
 class Heard:
-    """A prepared window: log-mel features [mels, frames], where it begins and how long it is, and its language.
+    """A prepared window: what the model hears of it, where it begins and how long it is, and its language.
 
     `language` is empty where the model is to find out, or knows one only.
     """
@@ -45,28 +40,26 @@ class Transcriber:
 
     def __init__(self, files: ModelFiles) -> None:
         """Raises MODEL_UNSUPPORTED, MODEL_LOAD_FAILED."""
-        self._model = files.model
         extractor: Any = getattr(files.processor, "feature_extractor", None)
         tokenizer: Any = getattr(files.processor, "tokenizer", None)
         if extractor is None or tokenizer is None:
             raise FailedPrecondition(
                 "MODEL_LOAD_FAILED", "The model lacks its preprocessor_config.json or its tokenizer's files."
             )
-        self._extractor = extractor
-        self._tokenizer = tokenizer
         if extractor.sampling_rate != RATE_HZ:
             raise FailedPrecondition(
                 "MODEL_UNSUPPORTED", f"The model hears {extractor.sampling_rate} Hz; only {RATE_HZ} Hz is done here."
             )
-        self._window_s = float(extractor.chunk_length)
+        kind = CtcWriter if files.architecture.endswith("ForCTC") else WhisperWriter
+        self._writer: Writer = kind(files.model, extractor, tokenizer)
         self.size_bytes = files.size_bytes
-        self._languages = _languages(files.model.generation_config)
         self._check()
 
     def check_language(self, language: str) -> None:
         """Raise FIELD_INVALID for a language (ISO 639-1) that the model does not know; empty is always right."""
-        if language and language not in (self._languages or {LANGUAGE_OF_MONOLINGUAL}):
-            known = ", ".join(sorted(self._languages)) or f"{LANGUAGE_OF_MONOLINGUAL} alone"
+        languages, own = self._writer.languages, self._writer.language
+        if language and languages is not None and language not in (languages or {own}):
+            known = ", ".join(sorted(languages)) or f"{own} alone"
             raise InvalidArgument(
                 "FIELD_INVALID",
                 f"the model does not know the language {language!r}; it knows {known}",
@@ -78,12 +71,12 @@ class Transcriber:
         self.check_language(language)
         return [
             Heard(
-                self._features(window.samples),
+                self._writer.features(window.samples),
                 window.start_s,
                 len(window.samples) / RATE_HZ,
-                language if self._languages else "",
+                language if self._writer.languages else "",
             )
-            for window in windows_of(samples, RATE_HZ, self._window_s)
+            for window in windows_of(samples, RATE_HZ, self._writer.window_s)
         ]
 
     def cost(self, item: Heard) -> int:
@@ -95,45 +88,17 @@ class Transcriber:
         results: dict[int, Transcript] = {}
         for language in sorted({heard.language for heard in batch}):
             indices = [index for index, heard in enumerate(batch) if heard.language == language]
-            rows = self._generate(torch.stack([batch[index].features for index in indices]), language)
-            for index, row in zip(indices, rows, strict=True):
-                results[index] = self._transcript(row, batch[index])
+            written = self._writer.write([batch[index].features for index in indices], language)
+            for index, each in zip(indices, written, strict=True):
+                results[index] = _placed(each, batch[index])
         return [results[index] for index in range(len(batch))]
-
-    def _generate(self, features: Tensor, language: str, config: Any = None) -> list[list[int]]:
-        asked = {"language": language, "task": "transcribe"} if language else {}
-        with torch.inference_mode(), _without_warnings():
-            tokens = self._model.generate(
-                features.to(self._model.dtype), generation_config=config, return_timestamps=True, **asked
-            )
-        return cast(list[list[int]], tokens.tolist())
-
-    def _transcript(self, row: list[int], heard: Heard) -> Transcript:
-        decoded: Any = self._tokenizer.decode(row, output_offsets=True, skip_special_tokens=True)
-        end_s = heard.start_s + heard.length_s
-        segments: list[Segment] = []
-        for part in decoded["offsets"]:
-            start, end = part["timestamp"]
-            began = min(heard.start_s + float(start), end_s)
-            ended = end_s if end is None else min(heard.start_s + float(end), end_s)
-            segments.append(Segment(str(part["text"]).strip(), began, max(began, ended)))
-        text = str(decoded["text"]).strip()
-        if text and not segments:
-            segments = [Segment(text, heard.start_s, end_s)]
-        ends: int = self._tokenizer.eos_token_id
-        return Transcript(text, tuple(segments), sum(token != ends for token in row))
-
-    def _features(self, samples: NDArray[numpy.float32]) -> Tensor:
-        made: Any = self._extractor(samples, sampling_rate=RATE_HZ, return_tensors="pt")
-        return cast(Tensor, made["input_features"][0])
 
     def _check(self) -> None:
         try:
             hiss = numpy.random.default_rng(0).normal(0, 0.01, RATE_HZ).astype(numpy.float32)
-            brief = copy.deepcopy(self._model.generation_config)
-            brief.max_length, brief.max_new_tokens = None, 2
-            row = self._generate(self._features(hiss).unsqueeze(0), "", brief)[0]
-            self._transcript(row, Heard(torch.empty(0), 0.0, 1.0, ""))
+            self._writer.check(self._writer.features(hiss))
+        except ZooError:
+            raise
         # Foreign files make the libraries raise every kind.
         except Exception as error:
             raise FailedPrecondition(
@@ -141,28 +106,18 @@ class Transcriber:
             ) from error
 
 
+def _placed(written: Transcript, heard: Heard) -> Transcript:
+    """The window's transcript with times in the whole sound."""
+    end_s = heard.start_s + heard.length_s
+    segments = (
+        Segment(each.text, *(min(heard.start_s + time_s, end_s) for time_s in (each.start_s, each.end_s)))
+        for each in written.segments
+    )
+    return Transcript(written.text, tuple(segments), written.tokens)
+
+
 def joined(parts: Sequence[Transcript]) -> Transcript:
     """The transcript of a sound from those of its windows, in order."""
     segments = tuple(segment for part in parts for segment in part.segments)
     text = " ".join(part.text for part in parts if part.text)
     return Transcript(text, segments, sum(part.tokens for part in parts))
-
-
-@contextmanager
-def _without_warnings() -> Generator[None]:
-    """No warning about how transformers' Whisper calls transformers' generate, which nobody here can change."""
-    logger = logging.getLogger("transformers.generation.utils")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
-    try:
-        yield
-    finally:
-        logger.setLevel(level)
-
-
-def _languages(config: Any) -> frozenset[str]:
-    """What a model of several languages knows, by ISO 639-1; empty for a model of one."""
-    known: dict[str, int] | None = getattr(config, "lang_to_id", None)
-    if not getattr(config, "is_multilingual", False) or not known:
-        return frozenset()
-    return frozenset(token.strip("<|>") for token in known)
