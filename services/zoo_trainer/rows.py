@@ -11,6 +11,7 @@ from typing import Any, cast, overload
 
 import blake3
 
+from modelzoo.datasets.rows import sound_column
 from modelzoo.datasets.streaming import Row
 
 __all__ = ["Row", "Rows", "digest_of", "store_rows"]
@@ -83,8 +84,10 @@ def store_rows(rows: Iterable[Row], path: Path, root: Path) -> Rows:
 
 
 def digest_of(row: Row, root: Path) -> int:
-    """64 bits of what the row says, wherever the dataset lies."""
+    """64 bits of what the row says, wherever the dataset lies; of a sound, of it alone."""
+    sound = sound_column(row)
     kept = {name: value for name, value in row.items() if name not in LABEL_COLUMNS} or dict(row)
+    kept = kept if sound is None else {sound: row[sound]}
     content = {name: _content(value, str(root)) for name, value in kept.items()}
     text = json.dumps(content, sort_keys=True, ensure_ascii=True, default=str)
     return int.from_bytes(blake3.blake3(text.encode()).digest(DIGEST_BYTES), "big")

@@ -33,6 +33,8 @@ __all__ = ["Checked", "check_dataset"]
 
 START_BYTES = 1024
 READ_BYTES = 1024 * 1024
+# Half an hour, the longest that is decoded, of 8 channels of 32 bits at 48 kHz, and some.
+SOUND_BYTES_MAX = 3 * 2**30
 LABELS_SHOWN = 10
 PATH_CHARACTERS_MAX = 1024
 # Columns whose texts name files even where none of them is there.
@@ -191,7 +193,27 @@ class _Check:
         if not start:
             return f"{path} is empty"
         kind = kind_of(start)
-        return None if kind in _SOUNDS else f"{path} is not a sound that can be read: it is {kind}"
+        if kind not in _SOUNDS:
+            return f"{path} is not a sound that can be read: it is {kind}"
+        return self._sound_problem(path)
+
+    def _sound_problem(self, path: str) -> str | None:
+        """What keeps the sound from being decoded: no samples or too many, ones that are no numbers, its rate."""
+        try:
+            import soundfile  # noqa: F401  # pyright: ignore[reportUnusedImport, reportMissingTypeStubs]
+        except ImportError:  # the client alone: the trainer looks before it begins
+            return None
+        from modelzoo.media.audio import measure_audio
+
+        if self._source.sizes[path] > SOUND_BYTES_MAX:
+            return f"{path} has more than {SOUND_BYTES_MAX:,} bytes: cut it into parts"
+        with self._source.open_file(path) as file:
+            data = file.read()
+        try:
+            measure_audio(data, field=path)
+        except InvalidArgument as error:
+            return error.message.rstrip(".")
+        return None
 
     def _content(self, path: str, name: str) -> str | None:
         """The digest of the file that the text names, where there is one and it will be compared."""

@@ -8,7 +8,7 @@ from blake3 import blake3
 
 from modelzoo.datasets.boxes import OBJECTS
 from modelzoo.datasets.placed import Place
-from modelzoo.datasets.rows import LABEL_COLUMNS
+from modelzoo.datasets.rows import LABEL_COLUMNS, sound_column
 from modelzoo.datasets.tables import Row
 
 __all__ = ["Repeats", "example_digest"]
@@ -22,11 +22,14 @@ _ANSWERS = frozenset({*LABEL_COLUMNS, OBJECTS})
 
 
 def example_digest(row: Row, content: Callable[[str], str | None]) -> bytes:
-    """Eight bytes that are equal where rows are the same example, whatever its label or what is found in it.
+    """Eight bytes that are equal where rows are the same example, whatever its label or what is found in it; of a sound,
+    whatever is said of it.
 
     `content` gives the digest of the file that a text names, where it names one of the dataset.
     """
+    sound = sound_column(row)
     kept = {name: value for name, value in row.items() if name not in _ANSWERS} or dict(row)
+    kept = kept if sound is None else {sound: row[sound]}
     said = {name: content(value) or value if isinstance(value, str) else value for name, value in kept.items()}
     text = json.dumps(said, sort_keys=True, default=str)
     return blake3(text.encode()).digest(DIGEST_BYTES)

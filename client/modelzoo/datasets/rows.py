@@ -2,19 +2,21 @@
 
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from pathlib import PurePosixPath
+from typing import Any, cast
 
 from modelzoo.datasets.facts import Feature
-from modelzoo.datasets.layout import dataset_invalid
+from modelzoo.datasets.layout import SOUNDS, dataset_invalid
 from modelzoo.errors import InvalidArgument
 
-__all__ = ["FAULTS_SHOWN", "LABEL_COLUMNS", "Columns", "Faults", "Labels"]
+__all__ = ["FAULTS_SHOWN", "LABEL_COLUMNS", "Columns", "Faults", "Labels", "sound_column"]
 
 FAULTS_SHOWN = 20
 COLUMNS_MAX = 1000
 LABELS_MAX = 1000
 LABEL_CHARACTERS_MAX = 200
 LABEL_COLUMNS = ("label", "labels", "category", "class")
+SOUND_COLUMNS = ("audio", "path", "file")
 
 _TYPES: Mapping[type, str] = {
     bool: "boolean",
@@ -103,6 +105,17 @@ class Labels:
 
     def counts(self) -> dict[str, int]:
         return dict(sorted((self._counts or {}).items()))
+
+
+def sound_column(row: Mapping[str, Any]) -> str | None:
+    """The column that names or holds the row's sound; None where the row has none. Such a row is to be written down, so
+    that the sound alone makes the example."""
+    for name in SOUND_COLUMNS:
+        value = row.get(name)
+        named: Any = cast(Mapping[str, Any], value).get("path") if isinstance(value, Mapping) else value
+        if isinstance(named, str) and PurePosixPath(named).suffix.lower() in SOUNDS:
+            return name
+    return None
 
 
 def _joined(types: set[str]) -> str:

@@ -2,6 +2,7 @@
 
 import io
 import json
+import math
 import struct
 import zlib
 from collections.abc import Mapping
@@ -25,8 +26,18 @@ SVG = b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>'
 # A header alone: what it promises would take 2.7 gigabytes.
 HUGE = PNG[:16] + struct.pack(">II", 30_000, 30_000) + PNG[24:29]
 HUGE += struct.pack(">I", zlib.crc32(HUGE[12:])) + PNG[33:]
-WAV = b"RIFF\0\0\0\0WAVE"
 TWO = '{"text": "a", "label": "x"}\n{"text": "b", "label": "y"}\n'
+
+
+def wav(samples: int = 800, rate_hz: int = 16_000, last: float = 0.5) -> bytes:
+    """A sound of 32-bit floats, the last of them as given."""
+    data = struct.pack(f"<{samples}f", *[0.1] * (samples - 1), last) if samples else b""
+    form = struct.pack("<HHIIHH", 3, 1, rate_hz, rate_hz * 4, 4, 32)
+    chunks = b"WAVEfmt " + struct.pack("<I", len(form)) + form + b"data" + struct.pack("<I", len(data)) + data
+    return b"RIFF" + struct.pack("<I", len(chunks)) + chunks
+
+
+WAV = wav()
 
 
 def check(files: Mapping[str, bytes | str], *needed: str) -> Checked:
@@ -112,6 +123,17 @@ def test_what_can_be_learned_from_passes_with_nothing_to_note(files: dict[str, b
             "a.parquet, row 2: `image` has 30000 x 30000 pixels",
         ),
         ({"m.jsonl": '{"audio": "1.wav"}\n', "1.wav": PNG}, "1.wav is not a sound"),
+        (
+            {"m.jsonl": '{"audio": "1.wav"}\n', "1.wav": wav(0)},
+            "m.jsonl, line 1: 1.wav is a WAV sound without a sample",
+        ),
+        ({"m.jsonl": '\n{"audio": "1.wav"}\n', "1.wav": wav(last=math.nan)}, "m.jsonl, line 2: 1.wav holds no number"),
+        ({"m.csv": "path,text\n1.wav,x\n", "1.wav": wav(8, 1)}, "m.csv, line 2: 1.wav has 1 samples a second"),
+        ({"m.jsonl": '{"audio": "1.wav"}\n', "1.wav": WAV[:-2000]}, "line 1: 1.wav breaks off"),
+        (
+            {"m.jsonl": '{"audio": "1.wav"}\n{"audio": "2.wav"}\n', "1.wav": WAV, "2.wav": wav(7_204_000, 4_000)},
+            "m.jsonl, line 2: 2.wav lasts 1,801 s",
+        ),
         ({"a.json": coco(), "b.png": PNG}, "a.json, image 1: there is no picture 'a.png'"),
         ({"a.json": coco(annotations=[{"image_id": 2}]), "a.png": PNG}, "a.json, annotation 1: it names"),
         (
