@@ -14,6 +14,7 @@ __all__ = ["Run", "write_card"]
 RECORD, TABLES, CARD = "training.json", "evaluation.json", "README.md"
 CLASSES_SHOWN = 50
 CONFUSED_SHOWN = 10
+MISHEARD_SHOWN = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,8 @@ def _card(run: Run) -> list[str]:
     if run.after.classes or run.after.boxes:
         lines += ["", "A base without a head for these labels was measured with a new one, drawn at random."]
         lines += _class_table(run.after) if run.after.classes else _box_table(run.after)
+    if run.after.misheard:
+        lines += _misheard_table(run.after)
     lines += ["", "## Training", ""]
     used = run.used
     lines.append(
@@ -130,6 +133,13 @@ def _box_table(measured: Measurement) -> list[str]:
         lines.append(f"| {_cell(each.label)} | {each.boxes:,} | {shown[0]} | {shown[1]} |")
     if len(measured.boxes) > CLASSES_SHOWN:
         lines.append(f"\nand {len(measured.boxes) - CLASSES_SHOWN} more in `{TABLES}`.")
+    return lines
+
+
+def _misheard_table(measured: Measurement) -> list[str]:
+    lines = ["", "## Written down wrongly", "", "| row | was said | was written | wrong words |", "|---|---|---|---|"]
+    for each in measured.misheard[:MISHEARD_SHOWN]:
+        lines.append(f"| {each.row} | {_cell(each.said)} | {_cell(each.written)} | {each.errors} of {each.words} |")
     return lines
 
 

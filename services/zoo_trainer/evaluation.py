@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-__all__ = ["BoxFigures", "ClassFigures", "Measurement", "measure_classes", "measure_text"]
+__all__ = ["BoxFigures", "ClassFigures", "Measurement", "Misheard", "measure_classes", "measure_text"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,10 +32,22 @@ class BoxFigures:
 
 
 @dataclass(frozen=True, slots=True)
+class Misheard:
+    """A row of speech that was written down wrongly: its number among those measured, from 1; how that which was said
+    and that which was written begin; and how many of its words are wrong, of how many."""
+
+    row: int
+    said: str
+    written: str
+    errors: int
+    words: int
+
+
+@dataclass(frozen=True, slots=True)
 class Measurement:
     """`metrics` by name; `majority` is what always answering with the commonest label would give, for those that it
     makes sense for. `confusion[i][j]` counts rows of label i that were called j, in the order of `classes`. Classifiers
-    have `classes`, detectors `boxes`."""
+    have `classes`, detectors `boxes`, and what writes down speech the worst rows, `misheard`."""
 
     metrics: Mapping[str, float]
     items: int
@@ -43,6 +55,7 @@ class Measurement:
     classes: tuple[ClassFigures, ...] = ()
     confusion: tuple[tuple[int, ...], ...] = ()
     boxes: tuple[BoxFigures, ...] = ()
+    misheard: tuple[Misheard, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)
@@ -56,6 +69,7 @@ class Measurement:
             classes=tuple(ClassFigures(**each) for each in content["classes"]),
             confusion=tuple(tuple(row) for row in content["confusion"]),
             boxes=tuple(BoxFigures(**each) for each in content.get("boxes", ())),
+            misheard=tuple(Misheard(**each) for each in content.get("misheard", ())),
         )
 
 

@@ -19,7 +19,7 @@ from zoo_trainer.recipes.settings import TrainingSettings
 __all__ = ["Recipe", "find_recipe", "known_recipes"]
 
 GROUP = "zoo.recipes"
-BUILT_IN = ("text_classification", "causal_lm", "image_classification", "object_detection")
+BUILT_IN = ("text_classification", "causal_lm", "image_classification", "object_detection", "speech_recognition")
 
 
 @dataclass(frozen=True, slots=True)

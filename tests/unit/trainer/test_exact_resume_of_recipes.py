@@ -14,11 +14,13 @@ import torch
 
 from support.shapes import shape_scenes, tiny_dfine
 from support.tiny_models import tiny_llama, tiny_sentence_encoder
+from support.tiny_speech import tiny_ctc, tiny_hearing, tiny_whisper, write_spoken
 from support.training import FolderPushes, Killed, attempt, lease, topics, write_rows
 from zoo.training.v1 import event_pb2
 from zoo_trainer.recipes import Recipe, Start, find_recipe
 
 STEPS, CHECKPOINT_STEPS = 6, 2
+SPEECH = {"batch_size": 4, "learning_rate": 0.003}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -52,6 +54,9 @@ CASES = (
     Case("causal-lm", tiny_llama, completions, {"batch_size": 4, "learning_rate": 0.01, "lora_dropout": 0.1}),
     Case("causal-lm", tiny_llama, completions, {"batch_size": 4, "learning_rate": 0.001, "method": "full"}),
     Case("object-detection", tiny_dfine, shapes, {"batch_size": 4, "learning_rate": 0.003, "flip": True}),
+    Case("speech-recognition", tiny_whisper, write_spoken, {**SPEECH, "mask_time": 0.2, "mask_bands": 0.2}),
+    Case("speech-recognition", tiny_ctc, write_spoken, {**SPEECH, "freeze": "none"}),
+    Case("speech-recognition", tiny_hearing, write_spoken, SPEECH),
 )
 
 
