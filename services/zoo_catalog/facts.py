@@ -57,6 +57,7 @@ TASKS = (
     ("ForSpeechSeq2Seq", "automatic-speech-recognition"),
     ("ForConditionalGeneration", "text2text-generation"),
     ("CLIPModel", "zero-shot-image-classification"),
+    ("ForPreTraining", "feature-extraction"),
     ("Model", "feature-extraction"),
 )
 

@@ -101,9 +101,9 @@ def running_cluster(folder: Path, *options: str) -> Generator[Cluster]:
         supervisor.kill()
 
 
-def zoo(*arguments: str, rc: int = 0) -> str:
+def zoo(*arguments: str, rc: int = 0, timeout_s: float = START_LIMIT_S) -> str:
     """What the command prints on stdout; AssertionError with all of it for another exit code than `rc`."""
-    done = subprocess.run([ZOO, *arguments], capture_output=True, text=True, timeout=START_LIMIT_S, check=False)
+    done = subprocess.run([ZOO, *arguments], capture_output=True, text=True, timeout=timeout_s, check=False)
     assert done.returncode == rc, f"zoo {' '.join(arguments)}: {done.returncode}\n{done.stdout}\n{done.stderr}"
     return done.stdout
 

@@ -22,8 +22,8 @@ _ANSWERS = frozenset({*LABEL_COLUMNS, OBJECTS})
 
 
 def example_digest(row: Row, content: Callable[[str], str | None]) -> bytes:
-    """Eight bytes that are equal where rows are the same example, whatever its label or what is found in it; of a sound,
-    whatever is said of it.
+    """Eight bytes that are equal where rows are the same example, whatever its label or what is found in it; of a
+    sound, whatever is said of it.
 
     `content` gives the digest of the file that a text names, where it names one of the dataset.
     """
