@@ -11,6 +11,7 @@ from modelzoo.errors import NotFound, Unavailable
 from modelzoo.manifest import Manifest
 from support.artifact_server import digest_of, file_of, safetensors
 from support.crashes import Crash, Crashes, CrashingBlobs, CrashingDatabase, Phase
+from support.tables import open_migrated
 from zoo_artifact.artifacts import Artifacts, ManifestName
 from zoo_artifact.index import Index
 from zoo_artifact.main import VERSIONS
@@ -19,8 +20,7 @@ from zoo_artifact.storage import Storage
 from zoo_artifact.upload import BlobStart, Part, UploadHeader
 from zoo_server.principal import Principal, Role
 from zoo_store.blobs_memory import MemoryBlobStore
-from zoo_store.migration import migrate
-from zoo_store.sql import Database, open_database
+from zoo_store.sql import Database
 
 HEAD, DATA = safetensors({"w": {"dtype": "U8", "shape": [4], "data_offsets": [0, 4]}}, b"\x01\x02\x03\x04")
 CONFIG = b'{"model_type": "none"}'
@@ -34,8 +34,7 @@ ANN = Principal("user:ann", {"team": Role.PUBLISHER})
 
 @asynccontextmanager
 async def opened(folder: Path) -> AsyncIterator[Database]:
-    async with open_database(f"sqlite:///{folder}/artifact.db") as database:
-        await migrate(database, VERSIONS)
+    async with open_migrated(f"sqlite:///{folder}/artifact.db", VERSIONS) as database:
         yield database
 
 

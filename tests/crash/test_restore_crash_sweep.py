@@ -88,8 +88,10 @@ async def test_wherever_a_restore_dies_the_next_one_ends_it(over: str, tmp_path:
     await run(tmp_path, whole, begin)
     assert len(whole.calls) > 25
     places, phase = PLACES[over]
+    # Before its first note in the bucket a restore only counts rows: the last of those calls stands for all.
+    counted = next(at for at, call in enumerate(whole.calls, 1) if call.startswith("get "))
     for at, call in enumerate(whole.calls, 1):
-        if call.startswith(places):
+        if call.startswith(places) and at >= counted - 1:
             await run(tmp_path, Crashes(at, phase), begin)
 
 

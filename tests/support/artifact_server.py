@@ -16,6 +16,7 @@ from blake3 import blake3
 
 from modelzoo.errors import ZooError, from_rpc_error
 from modelzoo.manifest import BLOB_BYTES_MAX, Blob, File, Manifest
+from support.tables import open_migrated
 from zoo.artifact.v1 import artifact_service_pb2 as pb
 from zoo.artifact.v1 import artifact_service_pb2_grpc as rpc
 from zoo_artifact.artifacts import Artifacts
@@ -28,8 +29,7 @@ from zoo_server.principal import METADATA_KEY, Principal, Role, Signer, TrustedK
 from zoo_server.server import build
 from zoo_server.settings import ServerSettings
 from zoo_store.blobs import BlobStore
-from zoo_store.migration import migrate
-from zoo_store.sql import Database, open_database
+from zoo_store.sql import Database
 
 CHUNK_BYTES = 1024 * 1024
 # Not the loop's own threads: the server, in the same process, needs those.
@@ -181,8 +181,7 @@ async def artifact_server(
     """The service on `store`, its index in `folder`, or where the URL says."""
     signer = create_signer("gateway")
     verifier = Verifier([TrustedKey(signer.kid, signer.public_key(), None)])
-    async with open_database(database_url or f"sqlite:///{folder}/artifact.db") as database:
-        await migrate(database, VERSIONS)
+    async with open_migrated(database_url or f"sqlite:///{folder}/artifact.db", VERSIONS) as database:
         server = build(ServerSettings(trust=folder, drain_s=0.2), {**RULES, **UPKEEP_RULES}, verifier)
         storage = Storage(store)
         upkeep = Upkeep(store, storage, database, grace or GRACE)

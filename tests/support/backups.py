@@ -6,13 +6,13 @@ from pathlib import Path
 
 from modelzoo.client import Client
 from support.crashes import Crashes, CrashingBlobs, CrashingDatabase
+from support.tables import open_migrated
 from support.zoo_in_process import zoo_in_process
 from zoo_backup.folder import Folder
 from zoo_backup.make import Made, make_backup
 from zoo_backup.restore import Restored, Target, restore_backup
 from zoo_backup.source import SOURCES, TRAINING
 from zoo_store.blobs import BlobStore
-from zoo_store.migration import migrate
 from zoo_store.sql import open_database
 
 __all__ = ["backed_up", "client_of", "database_urls", "opened_targets", "quiet", "restored", "start_training"]
@@ -28,8 +28,8 @@ def database_urls(folder: Path) -> dict[str, str]:
 
 async def start_training(folder: Path) -> None:
     """What the training service's first start leaves there; no test has it run."""
-    async with open_database(database_urls(folder)[TRAINING.name]) as database:
-        await migrate(database, TRAINING.versions)
+    async with open_migrated(database_urls(folder)[TRAINING.name], TRAINING.versions):
+        pass
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import pytest
 
 from modelzoo.errors import ZooError, from_rpc_error
 from support.artifact_fake import ArtifactFake, running_artifact_fake
+from support.tables import open_migrated
 from zoo.catalog.v1 import access_service_pb2_grpc as access_rpc
 from zoo.catalog.v1 import catalog_service_pb2 as pb
 from zoo.catalog.v1 import catalog_service_pb2_grpc as catalog_rpc
@@ -28,8 +29,7 @@ from zoo_server.peers import open_peer
 from zoo_server.principal import Principal, Role, Signer, TrustedKey, Verifier, create_signer
 from zoo_server.server import build
 from zoo_server.settings import ServerSettings
-from zoo_store.migration import migrate
-from zoo_store.sql import Database, open_database
+from zoo_store.sql import Database
 
 __all__ = ["Caller", "CatalogService", "Refusal", "refused", "running_catalog"]
 
@@ -133,8 +133,7 @@ async def running_catalog(
     async with AsyncExitStack() as stack:
         artifact = artifact or await stack.enter_async_context(running_artifact_fake())
         url = database_url or f"sqlite:///{folder}/catalog.db"
-        database = await stack.enter_async_context(open_database(url))
-        await migrate(database, MIGRATIONS)
+        database = await stack.enter_async_context(open_migrated(url, MIGRATIONS))
         feed = await stack.enter_async_context(open_feed(database))
         channel = await stack.enter_async_context(open_peer(artifact.address, own))
         settings = ServerSettings(trust=folder / "unused", drain_s=5)

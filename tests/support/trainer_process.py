@@ -5,19 +5,29 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Protocol
 
 from support.servers import ServerProcess
-from support.toy_training import ToyTraining
-from zoo_server.principal import create_signer, save_trust
+from zoo_server.principal import Signer, create_signer, save_trust
 
 __all__ = ["children_of", "trainer_process"]
 
 
+class Services(Protocol):
+    """What a trainer calls: `host:port` of the training and of the artifact service."""
+
+    address: str
+    artifact: str
+
+
 @contextmanager
-def trainer_process(folder: Path, service: ToyTraining, name: str = "trainer") -> Iterator[ServerProcess]:
-    """Its work and its cache lie in `folder`, where other trainers may have theirs."""
+def trainer_process(
+    folder: Path, service: Services, name: str = "trainer", identity: Signer | None = None
+) -> Iterator[ServerProcess]:
+    """Its work and its cache lie in `folder`, where other trainers may have theirs. It has this identity, or one that
+    nobody asks for."""
     folder.mkdir(parents=True, exist_ok=True)
-    create_signer("trainer").save(folder / f"{name}.json")
+    (identity or create_signer("trainer")).save(folder / f"{name}.json")
     save_trust(folder / "trust.json", [])
     env = {
         **{key: os.environ[key] for key in ("PATH", "HOME") if key in os.environ},

@@ -9,6 +9,8 @@ from typing import Any
 from google.protobuf.duration_pb2 import Duration
 
 from support.artifact_server import Caller
+from support.job_log import check_job_log
+from support.tables import open_migrated
 from support.training_zoo import BASE, CLASSIFICATION, DATA, TrainingZoo
 from zoo.training.v1 import event_pb2, job_pb2
 from zoo.training.v1 import trainer_service_pb2 as trainer_pb
@@ -20,9 +22,8 @@ from zoo_server.peers import open_peer
 from zoo_server.principal import Principal, Role, Signer
 from zoo_server.server import build
 from zoo_server.settings import ServerSettings
-from zoo_store.migration import migrate
 from zoo_store.queue import open_queue
-from zoo_store.sql import Database, open_database
+from zoo_store.sql import Database
 from zoo_training.feed import open_feed
 from zoo_training.main import MIGRATIONS, Peers, Upkeep, register
 from zoo_training.policy import Policy
@@ -158,8 +159,7 @@ async def running_training(
     ended, goes on where that was."""
     async with AsyncExitStack() as stack:
         url = database_url or f"sqlite:///{zoo.folder}/training.db"
-        database = await stack.enter_async_context(open_database(url))
-        await migrate(database, MIGRATIONS)
+        database = await stack.enter_async_context(open_migrated(url, MIGRATIONS))
         queue = await stack.enter_async_context(open_queue("memory://"))
         feed = await stack.enter_async_context(open_feed(database))
         server = build(ServerSettings(trust=zoo.folder, drain_s=0.5), RULES, zoo.verifier)
@@ -173,3 +173,4 @@ async def running_training(
         # What was queued before is in the tables alone.
         await upkeep.reconciler.offer_all()
         yield service
+        await check_job_log(database)

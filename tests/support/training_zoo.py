@@ -1,5 +1,6 @@
 """Real artifact and catalog services in this process, trusting what a cluster trusts, with a base and a dataset."""
 
+import asyncio
 import json
 import sqlite3
 from collections.abc import AsyncIterator, Mapping
@@ -10,6 +11,8 @@ from pathlib import Path
 import grpc
 
 from modelzoo.manifest import Manifest
+from modelzoo.tree import read_tree
+from modelzoo.upload import upload
 from support.artifact_server import Caller, cut, digest_of, manifest_of
 from support.zoo_in_process import artifact_and_catalog
 from zoo.catalog.v1 import access_service_pb2_grpc as access_rpc
@@ -20,7 +23,7 @@ from zoo.catalog.v1 import model_pb2
 from zoo_artifact.rules import SERVICE as ARTIFACT
 from zoo_catalog.rules import CATALOG
 from zoo_server.credentials import make_credentials
-from zoo_server.peers import open_peer
+from zoo_server.peers import open_peer, open_sync_peer
 from zoo_server.principal import METADATA_KEY, Principal, Role, Signer, Verifier
 from zoo_store.blobs_memory import MemoryBlobStore
 from zoo_training.artifacts import Artifacts
@@ -123,6 +126,17 @@ class TrainingZoo:
     async def publish(self, model: str, files: Mapping[str, bytes], format: str = "transformers") -> model_pb2.Version:
         digest = await self.push(model.partition("/")[0], files, format)
         request = catalog_pb.CreateVersionRequest(model=model, manifest_digest=digest)
+        return (await self.admin.CreateVersion(request)).version
+
+    async def publish_folder(self, model: str, folder: Path) -> model_pb2.Version:
+        """A model with one version: weights as a client cuts them."""
+
+        def push() -> str:
+            with open_sync_peer(self.addresses[ARTIFACT], _As(self.gateway)) as channel:  # type: ignore[arg-type]
+                return upload(channel, read_tree(folder), model.partition("/")[0], format="transformers").digest
+
+        await self.model(model)
+        request = catalog_pb.CreateVersionRequest(model=model, manifest_digest=await asyncio.to_thread(push))
         return (await self.admin.CreateVersion(request)).version
 
     async def publish_dataset(self, model: str, files: Mapping[str, bytes]) -> model_pb2.Version:

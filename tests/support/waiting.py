@@ -10,7 +10,7 @@ T = TypeVar("T")
 POLL_S = 0.05
 
 
-async def eventually(probe: Callable[[], Awaitable[T]], *, within_s: float = 10.0) -> T:
+async def eventually(probe: Callable[[], Awaitable[T]], *, within_s: float = 30.0) -> T:
     """The first truthy value of `probe`, or AssertionError with its last value or exception after `within_s`."""
     deadline = time.monotonic() + within_s
     while True:

@@ -9,6 +9,7 @@ from pathlib import Path
 import grpc
 
 from support.front_door import FrontDoor, front_door
+from support.tables import open_migrated
 from zoo_artifact.artifacts import Artifacts
 from zoo_artifact.index import Index
 from zoo_artifact.main import VERSIONS
@@ -30,8 +31,6 @@ from zoo_server.server import build
 from zoo_server.settings import ServerSettings
 from zoo_store.blobs import BlobStore
 from zoo_store.blobs_memory import MemoryBlobStore
-from zoo_store.migration import migrate
-from zoo_store.sql import open_database
 
 __all__ = ["KEYS", "artifact_and_catalog", "zoo_in_process"]
 
@@ -66,8 +65,7 @@ async def artifact_and_catalog(
 ) -> AsyncIterator[dict[str, str]]:
     settings = ServerSettings(trust=folder, drain_s=0.2)
     async with AsyncExitStack() as stack:
-        index = await stack.enter_async_context(open_database(f"sqlite:///{folder}/artifact.db"))
-        await migrate(index, VERSIONS)
+        index = await stack.enter_async_context(open_migrated(f"sqlite:///{folder}/artifact.db", VERSIONS))
         artifact_server = build(settings, {**ARTIFACT_RULES, **UPKEEP_RULES}, trusted)
         storage = Storage(store)
         upkeep = Upkeep(store, storage, index)
@@ -77,8 +75,8 @@ async def artifact_and_catalog(
 
         artifact = f"127.0.0.1:{artifact_server.port}"
         peer = await stack.enter_async_context(open_peer(artifact, catalog))
-        database = await stack.enter_async_context(open_database(catalog_url or f"sqlite:///{folder}/catalog.db"))
-        await migrate(database, MIGRATIONS)
+        url = catalog_url or f"sqlite:///{folder}/catalog.db"
+        database = await stack.enter_async_context(open_migrated(url, MIGRATIONS))
         catalog_server = build(settings, CATALOG_RULES, trusted)
         feed = await stack.enter_async_context(open_feed(database))
         register(catalog_server.grpc, database, CatalogArtifacts(peer), feed, Watches())

@@ -1,13 +1,14 @@
 """Finding models: filters, words, orders, pages and counts, each caller seeing its own."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import pytest
+import pytest_asyncio
 
 from modelzoo.errors import InvalidArgument
-from support.catalog_service import Caller, CatalogService, refused
+from support.catalog_service import Caller, CatalogService, refused, running_catalog
 from zoo.catalog.v1 import catalog_service_pb2 as pb
 from zoo.catalog.v1 import model_pb2
 from zoo_server.paging import encode_token
@@ -36,8 +37,23 @@ async def make(zoo: CatalogService, name: str, description: str = "", **card: An
     await zoo.admin.publish(name, zoo.artifact.put(namespace, files))
 
 
+# Tests that write nothing look at one catalog, on the loop that serves it.
+reads = pytest.mark.asyncio(loop_scope="module")
+
+
 @pytest.fixture
 async def models(zoo: CatalogService) -> CatalogService:
+    return await fill(zoo)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="module")
+async def standing(tmp_path_factory: pytest.TempPathFactory) -> AsyncIterator[CatalogService]:
+    """The same models, for all tests that only read them."""
+    async with running_catalog(tmp_path_factory.mktemp("standing")) as zoo:
+        yield await fill(zoo)
+
+
+async def fill(zoo: CatalogService) -> CatalogService:
     for namespace in ("nlp", "vision"):
         await zoo.namespace(namespace)
     await make(zoo, "nlp/Bert-small", "An encoder", tags=["chat", "Small"], text="Knows résumés.")
@@ -55,6 +71,7 @@ async def found(caller: Caller, **wanted: Any) -> list[str]:
 BERT, GPT2, RESNET, YOLOS = "Bert-small", "gpt2", "resnet18", "yolos_tiny"
 
 
+@reads
 @pytest.mark.parametrize(
     ("filter", "names"),
     [
@@ -89,10 +106,11 @@ BERT, GPT2, RESNET, YOLOS = "Bert-small", "gpt2", "resnet18", "yolos_tiny"
         ("gated = true OR gated != false", []),
     ],
 )
-async def test_filters_select(models: CatalogService, filter: str, names: list[str]) -> None:
-    assert await found(models.admin, filter=filter) == names
+async def test_filters_select(standing: CatalogService, filter: str, names: list[str]) -> None:
+    assert await found(standing.admin, filter=filter) == names
 
 
+@reads
 @pytest.mark.parametrize(
     ("filter", "character", "says"),
     [
@@ -110,14 +128,15 @@ async def test_filters_select(models: CatalogService, filter: str, names: list[s
     ],
 )
 async def test_wrong_filters_are_refused_at_their_character(
-    zoo: CatalogService, filter: str, character: int, says: str
+    standing: CatalogService, filter: str, character: int, says: str
 ) -> None:
     with refused(InvalidArgument, "FILTER_INVALID") as refusal:
-        await found(zoo.admin, filter=filter)
+        await found(standing.admin, filter=filter)
     assert refusal.metadata["character"] == str(character)
     assert says in refusal.message
 
 
+@reads
 @pytest.mark.parametrize(
     ("query", "names"),
     [
@@ -135,14 +154,15 @@ async def test_wrong_filters_are_refused_at_their_character(
     ],
 )
 async def test_words_are_looked_for_everywhere_the_most_relevant_first(
-    models: CatalogService, query: str, names: list[str]
+    standing: CatalogService, query: str, names: list[str]
 ) -> None:
-    assert await found(models.admin, query=query) == names
+    assert await found(standing.admin, query=query) == names
 
 
-async def test_a_query_without_words_is_refused(zoo: CatalogService) -> None:
+@reads
+async def test_a_query_without_words_is_refused(standing: CatalogService) -> None:
     with refused(InvalidArgument, "QUERY_INVALID"):
-        await found(zoo.admin, query='"*"')
+        await found(standing.admin, query='"*"')
 
 
 async def test_words_of_a_newer_version_replace_those_of_the_older(models: CatalogService) -> None:
@@ -155,6 +175,7 @@ async def test_words_of_a_newer_version_replace_those_of_the_older(models: Catal
     )
 
 
+@reads
 @pytest.mark.parametrize(
     ("order_by", "names"),
     [
@@ -167,11 +188,11 @@ async def test_words_of_a_newer_version_replace_those_of_the_older(models: Catal
     ],
 )
 async def test_every_order_pages_without_gap_or_repetition(
-    models: CatalogService, order_by: str, names: list[str]
+    standing: CatalogService, order_by: str, names: list[str]
 ) -> None:
     request, seen = pb.ListModelsRequest(order_by=order_by, page_size=1), list[str]()
     while len(seen) <= len(names):
-        page = await models.admin.catalog.ListModels(request)
+        page = await standing.admin.catalog.ListModels(request)
         seen += [model.name.partition("/")[2] for model in page.models]
         if not page.next_page_token:
             break
@@ -179,10 +200,11 @@ async def test_every_order_pages_without_gap_or_repetition(
     assert seen == names
 
 
+@reads
 @pytest.mark.parametrize("order_by", ["size", "name up", "relevance", "name,task"])
-async def test_unknown_orders_are_refused(zoo: CatalogService, order_by: str) -> None:
+async def test_unknown_orders_are_refused(standing: CatalogService, order_by: str) -> None:
     with refused(InvalidArgument, "ORDER_BY_INVALID"):
-        await found(zoo.admin, order_by=order_by)
+        await found(standing.admin, order_by=order_by)
 
 
 async def test_pages_of_a_query_stay_whole_while_others_are_written(models: CatalogService) -> None:
@@ -198,28 +220,31 @@ async def test_pages_of_a_query_stay_whole_while_others_are_written(models: Cata
     assert names == [*(f"prose-{number}" for number in range(9)), GPT2]
 
 
-async def test_a_token_of_another_search_is_refused(models: CatalogService) -> None:
-    page = await models.admin.catalog.ListModels(pb.ListModelsRequest(query="chat", page_size=1))
+@reads
+async def test_a_token_of_another_search_is_refused(standing: CatalogService) -> None:
+    page = await standing.admin.catalog.ListModels(pb.ListModelsRequest(query="chat", page_size=1))
     for wanted in ({"query": "bert"}, {"query": "chat", "filter": "task = x"}, {"query": "chat", "order_by": "name"}):
         with refused(InvalidArgument, "PAGE_TOKEN_INVALID"):
-            await found(models.admin, page_token=page.next_page_token, **wanted)
+            await found(standing.admin, page_token=page.next_page_token, **wanted)
 
 
+@reads
 @pytest.mark.parametrize("last", [[], ["x"], [1, "x"], ["x", 1], [["x"], "x"], ["x", "y", "z"], [2**70, "x"]])
-async def test_forged_positions_are_refused(zoo: CatalogService, last: list[Any]) -> None:
+async def test_forged_positions_are_refused(standing: CatalogService, last: list[Any]) -> None:
     token = encode_token("models ['', '', '', 'name asc']", last)
     with refused(InvalidArgument, "PAGE_TOKEN_INVALID"):
-        await found(zoo.admin, page_token=token)
+        await found(standing.admin, page_token=token)
 
 
-async def test_counts_are_of_what_is_found_by_those_who_may_see_it(models: CatalogService) -> None:
-    every = await models.admin.catalog.CountModels(pb.CountModelsRequest())
+@reads
+async def test_counts_are_of_what_is_found_by_those_who_may_see_it(standing: CatalogService) -> None:
+    every = await standing.admin.catalog.CountModels(pb.CountModelsRequest())
     assert (every.total, {count.value: count.models for count in every.licences}) == (
         4,
         {"mit": 2, "apache-2.0": 1, "bsd": 1},
     )
     assert [(count.value, count.models) for count in every.namespaces] == [("nlp", 2), ("vision", 2)]
-    reader = await models.caller("reader", {"NLP": Role.VIEWER})
+    reader = await standing.caller("reader", {"NLP": Role.VIEWER})
     some = await reader.catalog.CountModels(
         pb.CountModelsRequest(query="bert", filter="licence = mit OR licence = bsd")
     )

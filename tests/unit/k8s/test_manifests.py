@@ -26,6 +26,7 @@ import zoo_trainer.settings
 import zoo_training.settings
 from support.manifest_check import Program, findings
 from support.manifest_pods import arguments, pods
+from support.servers import RedisServer
 from zoo_backup.source import SOURCES
 from zoo_kubernetes.secrets import secrets_of
 from zoo_server.credentials import make_credentials
@@ -89,17 +90,23 @@ def secrets(tmp_path_factory: pytest.TempPathFactory) -> dict[str, set[str]]:
     return {name: set(files) for name, files in made.items()}
 
 
-@pytest.fixture
-def programs(redis_url: str) -> dict[str, Program]:
+@pytest.fixture(scope="module")
+def programs(redis_shared: RedisServer) -> dict[str, Program]:
     return {name: of_ours(settings) for name, settings in OURS.items()} | {
         "weed": of_weed(),
-        "redis-server": of_redis(redis_url),
+        "redis-server": of_redis(redis_shared.url()),
     }
 
 
-@pytest.fixture
-def manifests() -> list[dict[str, Any]]:
+@pytest.fixture(scope="module")
+def rendered() -> list[dict[str, Any]]:
     return list(yaml.safe_load_all((ROOT / "k8s" / "zoo.yaml").read_text()))
+
+
+@pytest.fixture
+def manifests(rendered: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """A test's own, to plant faults in."""
+    return copy.deepcopy(rendered)
 
 
 def container(manifests: list[dict[str, Any]], name: str) -> dict[str, Any]:
@@ -307,9 +314,8 @@ def test_a_planted_fault_is_found(
     plant: Callable[[list[dict[str, Any]]], None],
     says: str,
 ) -> None:
-    planted = copy.deepcopy(manifests)
-    plant(planted)
-    assert says in "\n".join(findings(planted, programs, secrets))
+    plant(manifests)
+    assert says in "\n".join(findings(manifests, programs, secrets))
 
 
 def test_every_program_is_one_that_the_package_installs() -> None:
