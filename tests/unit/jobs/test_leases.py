@@ -42,7 +42,7 @@ async def test_who_waits_for_a_job_gets_the_one_that_is_created_then(service: Jo
     waiting = asyncio.create_task(service.lease(wait_s=10))
     await asyncio.wait([waiting], timeout=0.1)
     job = await service.create()
-    lease = await asyncio.wait_for(waiting, 5)
+    lease = await asyncio.wait_for(waiting, 30)
     assert lease is not None
     assert lease.job.name == job.name
 
