@@ -54,7 +54,7 @@ async def test_a_fetch_sees_what_was_committed_before_it(database: Database) -> 
 async def test_a_fetch_neither_waits_for_a_writer_nor_sees_what_it_has_not_committed(database: Database) -> None:
     async with database.write() as connection:
         await connection.execute(insert(numbers).values(n=1))
-        assert await asyncio.wait_for(database.fetch(ABOVE, {"least": 0}), 5) == []
+        assert await asyncio.wait_for(database.fetch(ABOVE, {"least": 0}), 30) == []
 
 
 async def test_a_fetch_that_began_before_a_commit_is_not_the_answer_after_it(database: Database) -> None:
@@ -125,7 +125,7 @@ async def test_a_cancelled_fetch_leaves_nothing_behind_for_the_next(database: Da
             await asyncio.sleep(0)
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-    assert await asyncio.wait_for(database.fetch(ABOVE, {"least": 0}), 5) == []
+    assert await asyncio.wait_for(database.fetch(ABOVE, {"least": 0}), 30) == []
 
 
 async def test_a_number_may_be_larger_than_the_column_it_is_compared_with(database: Database) -> None:

@@ -146,7 +146,7 @@ async def test_the_next_blob_is_read_while_one_is_sent_and_no_more(team: Caller,
     await anext(chunks)
     await eventually(two)
     # The reader stands still: flow control stops the stream within its first blob.
-    await asyncio.wait_for(team.find_missing([]), 5)
+    await asyncio.wait_for(team.find_missing([]), 30)
     assert len(read) == 2
     await chunks.aclose()
 
@@ -186,7 +186,7 @@ async def test_thirty_two_readers_that_stand_still_hold_twelve_blobs_and_no_more
     readers = [team.chunks(digest, "large.bin") for _ in range(32)]
     first = [asyncio.create_task(anext(reader)) for reader in readers]
     await eventually(twelve)
-    await asyncio.wait_for(team.find_missing([]), 5)
+    await asyncio.wait_for(team.find_missing([]), 30)
     assert len(read) == 12
     for task in first:
         task.cancel()

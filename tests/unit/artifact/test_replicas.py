@@ -217,7 +217,7 @@ async def test_calls_dropped_at_any_moment_on_one_leave_the_other_free_to_write_
         dropped = a.caller().stub.PutManifest(put, metadata=a.caller().metadata)
         await asyncio.wait([asyncio.ensure_future(dropped.code())], timeout=number * 0.001)
         dropped.cancel()
-        digest = await asyncio.wait_for(b.caller().push(files), 5)
+        digest = await asyncio.wait_for(b.caller().push(files), 30)
         assert await a.caller().read(digest, "b") == files["b"]
     assert await kinds(a.upkeep) == []
 

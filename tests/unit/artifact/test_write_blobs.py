@@ -37,7 +37,7 @@ async def test_a_client_may_wait_for_each_blob_before_the_next(team: Caller) -> 
     for data in (ONE, TWO):
         await call.write(begun(data))
         await call.write(chunk(data))
-        assert (await asyncio.wait_for(call.read(), 5)).digest == digest_of(data)
+        assert (await asyncio.wait_for(call.read(), 30)).digest == digest_of(data)
     await call.done_writing()
     assert await call.read() is grpc.aio.EOF
 

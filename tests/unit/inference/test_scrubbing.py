@@ -39,5 +39,5 @@ async def test_scrubbing_waits_for_a_busy_worker_and_ends_with_it(cache: NodeCac
     await eventually(is_waiting)
     scrubbing.cancel()
     with pytest.raises(asyncio.CancelledError):
-        await asyncio.wait_for(scrubbing, 5)
+        await asyncio.wait_for(scrubbing, 30)
     assert (cache.root / "scrub").read_bytes() == b""

@@ -61,7 +61,7 @@ async def test_draining_finishes_calls_in_flight_and_takes_no_new_ones(running: 
     running.toy.finish.set()
     assert (await unary).manifest == b"done"
     assert (await stream.read()).chunk == b"last"
-    await asyncio.wait_for(draining, 5)
+    await asyncio.wait_for(draining, 30)
 
 
 async def test_draining_ends_calls_that_take_too_long(settings: ServerSettings, start: Callable[[], Any]) -> None:
@@ -69,10 +69,10 @@ async def test_draining_ends_calls_that_take_too_long(settings: ServerSettings, 
     running = await start()
     call = running.stub.GetManifest(manifest("wait"), metadata=running.metadata())
     await eventually(lambda: _is(running.toy.saw))
-    await asyncio.wait_for(running.server.drain(), 5)
+    await asyncio.wait_for(running.server.drain(), 30)
     with pytest.raises(grpc.aio.AioRpcError):
         await call
-    await asyncio.wait_for(running.toy.cancelled.wait(), 5)
+    await asyncio.wait_for(running.toy.cancelled.wait(), 30)
 
 
 async def test_who_watches_health_learns_of_the_drain_and_does_not_hold_it_up(running: Running) -> None:

@@ -154,7 +154,7 @@ async def test_a_call_that_its_caller_gives_up_is_cancelled(running: Running, ki
     with pytest.raises(grpc.aio.AioRpcError) as caught:
         await answer
     assert caught.value.code() is grpc.StatusCode.DEADLINE_EXCEEDED
-    await asyncio.wait_for(running.toy.cancelled.wait(), 5)
+    await asyncio.wait_for(running.toy.cancelled.wait(), 30)
 
 
 async def test_bytes_that_are_no_message_are_the_callers_fault(
