@@ -1,5 +1,6 @@
 """What CreateJob checks and fills in before anything is stored: all about a job that can be known beforehand."""
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
@@ -89,9 +90,7 @@ class Planner:
         """What a plan is made of; raises as `plan` does."""
         async with self._database.read() as connection:
             check_deadline(spec.deadline, (await connection.execute(select(now()))).scalar_one())
-        output = await self._output(spec.output)
-        base = await self._version(spec.base, "base", principal)
-        dataset = await self._version(spec.dataset, "dataset", principal)
+        output, base, dataset = await self._named(spec, principal)
         if base.dataset is not None:
             raise _kind_mismatch("base", base.reference, "a dataset", "name a model as the base")
         if dataset.dataset is None:
@@ -104,6 +103,19 @@ class Planner:
             recipe = choose_recipe(base, dataset, trainers.alive(resource_class, executor))
         check_dataset(recipe, base, dataset, dataset.dataset)
         return Grounds(output, base, dataset, dataset.dataset, recipe, trainers)
+
+    async def _named(self, spec: JobSpec, principal: Principal) -> tuple[str, CatalogVersion, CatalogVersion]:
+        """Output, base and dataset. The catalog, another process, is asked for all of them at once; of several that are
+        wrong the first is told."""
+        output = asyncio.create_task(self._output(spec.output))
+        base = asyncio.create_task(self._version(spec.base, "base", principal))
+        dataset = asyncio.create_task(self._version(spec.dataset, "dataset", principal))
+        try:
+            return await output, await base, await dataset
+        finally:
+            for asking in (output, base, dataset):
+                asking.cancel()
+            await asyncio.gather(output, base, dataset, return_exceptions=True)
 
     async def _output(self, output: str) -> str:
         """As it was created, or is to be. Raises what a name that no result could get is refused with."""
