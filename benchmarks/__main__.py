@@ -7,7 +7,18 @@ import sys
 from rich.console import Console
 from rich.table import Table as Screen
 
-from benchmarks import bytes_moved, catalog_calls, first_token, gateway_added, pictures_served, report
+from benchmarks import (
+    bytes_moved,
+    catalog_calls,
+    checkpoint_bytes,
+    first_token,
+    gateway_added,
+    jobs_leased,
+    pictures_served,
+    recipe_overhead,
+    report,
+    transfer,
+)
 
 BENCHMARKS = {
     "gateway": gateway_added.measure,
@@ -15,6 +26,10 @@ BENCHMARKS = {
     "first-token": first_token.measure,
     "pictures": pictures_served.measure,
     "catalog": catalog_calls.measure,
+    "jobs": jobs_leased.measure,
+    "recipe-overhead": recipe_overhead.measure,
+    "checkpoints": checkpoint_bytes.measure,
+    "transfer": transfer.measure,
 }
 
 

@@ -9,7 +9,20 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 
 
-@pytest.mark.parametrize("name", ["gateway", "bytes", "first-token", "pictures", "catalog"])
+NAMES = (
+    "gateway",
+    "bytes",
+    "first-token",
+    "pictures",
+    "catalog",
+    "jobs",
+    "recipe-overhead",
+    "checkpoints",
+    "transfer",
+)
+
+
+@pytest.mark.parametrize("name", NAMES)
 def test_a_benchmark_measures_something(name: str) -> None:
     argv = [sys.executable, "-m", "benchmarks", name, "--tiny"]
     done = subprocess.run(argv, cwd=ROOT, capture_output=True, text=True, timeout=240, check=False)
