@@ -14,6 +14,7 @@ import torch
 
 from support.shapes import shape_scenes, tiny_dfine
 from support.tiny_models import tiny_llama, tiny_sentence_encoder
+from support.tiny_pictures import shades, tiny_network
 from support.tiny_speech import tiny_ctc, tiny_hearing, tiny_whisper, write_spoken
 from support.training import FolderPushes, Killed, attempt, lease, topics, write_rows
 from zoo.training.v1 import event_pb2
@@ -49,10 +50,26 @@ def shapes(folder: Path) -> Path:
     return shape_scenes(folder, train=16, test=4)
 
 
+def tiny_resnet(folder: Path) -> Path:
+    """Its batch norms' averages are learned beside its weights."""
+    return tiny_network("resnet", folder)
+
+
+def tiny_lite(folder: Path) -> Path:
+    """It leaves out blocks at random, from torch's own generator."""
+    return tiny_network("efficientnet-lite", folder)
+
+
+def few_shades(folder: Path) -> Path:
+    return shades(folder, 20, 4)
+
+
 CASES = (
     Case("text-classification", tiny_sentence_encoder, labelled_texts, {"batch_size": 8, "learning_rate": 0.003}),
     Case("causal-lm", tiny_llama, completions, {"batch_size": 4, "learning_rate": 0.01, "lora_dropout": 0.1}),
     Case("causal-lm", tiny_llama, completions, {"batch_size": 4, "learning_rate": 0.001, "method": "full"}),
+    Case("image-classification", tiny_resnet, few_shades, {"batch_size": 6, "augmentation": "strong", "flips": "on"}),
+    Case("image-classification", tiny_lite, few_shades, {"batch_size": 6, "frozen_layers": 1, "class_weights": True}),
     Case("object-detection", tiny_dfine, shapes, {"batch_size": 4, "learning_rate": 0.003, "flip": True}),
     Case("speech-recognition", tiny_whisper, write_spoken, {**SPEECH, "mask_time": 0.2, "mask_bands": 0.2}),
     Case("speech-recognition", tiny_ctc, write_spoken, {**SPEECH, "freeze": "none"}),
