@@ -104,7 +104,6 @@ def test_every_command_from_a_directory_to_a_signed_second_version_works(home: H
         assert promised in said
 
 
-<<<<<<< HEAD
 def test_every_command_from_a_module_to_a_job_by_a_recipe_of_ones_own_works(home: Home) -> None:
     said = walked(home, "docs/tutorials/your-own-recipe.md")
     for promised in (
@@ -116,7 +115,8 @@ def test_every_command_from_a_module_to_a_job_by_a_recipe_of_ones_own_works(home
         "PARAMETER_INVALID",
     ):
         assert promised.casefold() in said.casefold()
-=======
+
+
 def test_an_image_model_learns_new_classes_as_the_tutorial_says(home: Home) -> None:
     said = walked(home, "docs/tutorials/new-image-classes.md")
     for promised in (
@@ -131,4 +131,3 @@ def test_an_image_model_learns_new_classes_as_the_tutorial_says(home: Home) -> N
     assert measured, said
     after, majority = map(float, measured.groups())
     assert after >= majority + MARGIN
->>>>>>> 0ec2cc1 (docs: a tutorial that teaches an image model new classes, walked by a test)
