@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from modelzoo.client import Client
 from modelzoo.errors import FailedPrecondition, InvalidArgument, NotFound
@@ -14,6 +15,7 @@ from support.front_door import FrontDoor
 from support.published import CHAT
 from support.toy_jobs import ToyTraining
 from support.zoo_in_process import zoo_in_process
+from zoo.training.v1 import recipe_pb2
 
 Tree = Callable[..., Path]
 
@@ -106,6 +108,20 @@ def test_a_value_that_is_missing_where_the_recipe_needs_one_is_told_by_its_line(
     data.write_text(ROWS + '{"text": "no label"}\n')
     with pytest.raises(InvalidArgument, match="line 41: it has no `label`"):
         client.finetune(base, data, to="team/new")
+
+
+def test_of_pictures_without_labels_it_is_said_where_labels_come_from(
+    client: Client, base: str, training: ToyTraining, tmp_path: Path
+):
+    task = client.version(base).facts.task
+    training.recipes.append(recipe_pb2.Recipe(name="pictures", base_tasks=[task], columns=["image", "label"]))
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for width in (1, 2):
+        Image.new("RGB", (width, 2)).save(pictures / f"{width}.png")
+    with pytest.raises(InvalidArgument, match="the folder that it lies in") as caught:
+        client.finetune(base, pictures, to="team/new")
+    assert caught.value.reason == "COLUMN_MISSING"
 
 
 def test_a_folder_with_a_link_that_leaves_it_is_refused(client: Client, base: str, tree: Tree, tmp_path: Path):

@@ -194,6 +194,12 @@ def test_faults_of_every_kind_are_counted_together_and_twenty_are_shown():
     assert "and 11 more" in error.message
 
 
+def test_pictures_without_a_folder_of_a_label_are_named_where_others_have_one():
+    files: dict[str, bytes | str] = {"train/x/1.png": PNG, "train/y/2.png": PNG + b"2", "train/3.png": PNG + b"3"}
+    error = refused(files, "image|img", "label|class")
+    assert (error.metadata["faults"], "train/3.png: it has no `label` or `class`" in error.message) == ("1", True)
+
+
 def test_missing_files_are_counted_too():
     rows = "".join(f'{{"audio": "{n}.wav", "text": "x"}}\n' for n in range(50))
     error = refused({"m.jsonl": rows, "0.wav": WAV})

@@ -47,7 +47,7 @@ def test_whole_numbers_may_come_as_json_has_them() -> None:
 
 
 def test_an_unknown_recipe_is_refused_with_those_that_there_are() -> None:
-    with pytest.raises(InvalidArgument, match=r"causal-lm, .*text-classification"):
+    with pytest.raises(InvalidArgument, match=r"it has causal-lm, .*text-classification"):
         find_recipe("gardening")
 
 
