@@ -49,8 +49,8 @@ def measure_transcripts(spoken: Sequence[Spoken], loss: float, *, normalised: bo
         errors = words.add(compare.process_words(truth, written))
         characters.add(compare.process_characters(truth, written))
         if errors:
-            shown = (text[:SHOWN_CHARACTERS] for text in (each.truth, each.written))
-            misheard.append(Misheard(each.row, *shown, errors, len(truth.split())))
+            said, heard = each.truth[:SHOWN_CHARACTERS], each.written[:SHOWN_CHARACTERS]
+            misheard.append(Misheard(each.row, said, heard, errors, len(truth.split())))
     misheard.sort(key=lambda each: (-each.errors / max(1, each.words), each.row))
     metrics = {"wer": words.rate, "cer": characters.rate, "loss": loss}
     return Measurement(metrics, len(spoken), misheard=tuple(misheard[:WORST_MOST]))
