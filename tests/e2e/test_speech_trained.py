@@ -10,7 +10,7 @@ from zoo_starters.command import WORK
 from zoo_starters.debs import extract
 from zoo_starters.samples import ALSA_UTILS, VOICES
 
-pytestmark = pytest.mark.timeout(900)
+pytestmark = pytest.mark.timeout(1200)
 
 BASE, OUTPUT = "zoo/whisper-tiny.en", "e2e-speech/german-signs"
 GERMAN = {"Front": "VORNE", "Rear": "HINTEN", "Side": "SEITE", "Left": "LINKS", "Right": "RECHTS", "Center": "MITTE"}
@@ -44,7 +44,7 @@ def test_whisper_learns_german_words_for_six_english_recordings_and_writes_them_
     zoo(*access, "namespaces", "create", OUTPUT.partition("/")[0])
     chosen = [argument for setting in SETTINGS for argument in ("--set", setting)]
     command = ("finetune", BASE, str(data), "--to", OUTPUT, "--steps", "10", *chosen)
-    done = json.loads(zoo(*access, "--json", *command, timeout_s=600))
+    done = json.loads(zoo(*access, "--json", *command, timeout_s=800))
     job, version = done["job"], done["version"]
     assert job["spec"]["recipe"] == "speech-recognition"
     wer = next(measured for measured in job["measured"] if measured["metric"] == "wer")
