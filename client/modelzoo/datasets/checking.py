@@ -35,6 +35,7 @@ START_BYTES = 1024
 READ_BYTES = 1024 * 1024
 # Half an hour, the longest that is decoded, of 8 channels of 32 bits at 48 kHz, and some.
 SOUND_BYTES_MAX = 3 * 2**30
+SOUND = "audio"
 LABELS_SHOWN = 10
 PATH_CHARACTERS_MAX = 1024
 # Columns whose texts name files even where none of them is there.
@@ -156,7 +157,10 @@ class _Check:
             return f"`{name}` is {kind}, and in {where} {known}: make them one"
         data = held_bytes(value)
         if data is not None:
-            is_picture = name in PICTURE_COLUMNS or kind_of(data) in PICTURES
+            kind_held = kind_of(data)
+            if name == SOUND or kind_held in _SOUNDS:
+                return _sound_problem(f"`{name}`", data)
+            is_picture = name in PICTURE_COLUMNS or kind_held in PICTURES
             return picture_problem(f"`{name}`", data) if is_picture else None
         match value:
             case (str() as named) | {"bytes": None, "path": str() as named}:
@@ -195,25 +199,10 @@ class _Check:
         kind = kind_of(start)
         if kind not in _SOUNDS:
             return f"{path} is not a sound that can be read: it is {kind}"
-        return self._sound_problem(path)
-
-    def _sound_problem(self, path: str) -> str | None:
-        """What keeps the sound from being decoded: no samples or too many, ones that are no numbers, its rate."""
-        try:
-            import soundfile  # noqa: F401  # pyright: ignore[reportUnusedImport, reportMissingTypeStubs]
-        except ImportError:  # the client alone: the trainer looks before it begins
-            return None
-        from modelzoo.media.audio import measure_audio
-
         if self._source.sizes[path] > SOUND_BYTES_MAX:
             return f"{path} has more than {SOUND_BYTES_MAX:,} bytes: cut it into parts"
         with self._source.open_file(path) as file:
-            data = file.read()
-        try:
-            measure_audio(data, field=path)
-        except InvalidArgument as error:
-            return error.message.rstrip(".")
-        return None
+            return _sound_problem(path, file.read())
 
     def _content(self, path: str, name: str) -> str | None:
         """The digest of the file that the text names, where there is one and it will be compared."""
@@ -225,6 +214,21 @@ class _Check:
             while piece := file.read(READ_BYTES):
                 hashed.update(piece)
         return hashed.hexdigest()
+
+
+def _sound_problem(field: str, data: bytes) -> str | None:
+    """What keeps the sound from being decoded: no samples or too many, ones that are no numbers, its rate."""
+    try:
+        import soundfile  # noqa: F401  # pyright: ignore[reportUnusedImport, reportMissingTypeStubs]
+    except ImportError:  # the client alone: the trainer looks before it begins
+        return None
+    from modelzoo.media.audio import measure_audio
+
+    try:
+        measure_audio(data, field=field)
+    except InvalidArgument as error:
+        return error.message.rstrip(".")
+    return None
 
 
 def _media_suffix(text: str) -> str | None:

@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from pathlib import PurePosixPath
-from typing import Any, cast
+from typing import Any
 
 from modelzoo.datasets.facts import Feature
 from modelzoo.datasets.layout import SOUNDS, dataset_invalid
@@ -17,6 +17,7 @@ LABELS_MAX = 1000
 LABEL_CHARACTERS_MAX = 200
 LABEL_COLUMNS = ("label", "labels", "category", "class")
 SOUND_COLUMNS = ("audio", "path", "file")
+HELD = "audio"  # the one whose bytes are a sound's
 
 _TYPES: Mapping[type, str] = {
     bool: "boolean",
@@ -111,10 +112,13 @@ def sound_column(row: Mapping[str, Any]) -> str | None:
     """The column that names or holds the row's sound; None where the row has none. Such a row is to be written down, so
     that the sound alone makes the example."""
     for name in SOUND_COLUMNS:
-        value = row.get(name)
-        named: Any = cast(Mapping[str, Any], value).get("path") if isinstance(value, Mapping) else value
-        if isinstance(named, str) and PurePosixPath(named).suffix.lower() in SOUNDS:
-            return name
+        match row.get(name):
+            case (str() as named) | {"path": str() as named} if PurePosixPath(named).suffix.lower() in SOUNDS:
+                return name
+            case bytes() | {"bytes": bytes()} if name == HELD:
+                return name
+            case _:
+                pass
     return None
 
 

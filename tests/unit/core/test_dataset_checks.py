@@ -123,6 +123,8 @@ def test_what_can_be_learned_from_passes_with_nothing_to_note(files: dict[str, b
             "a.parquet, row 2: `image` has 30000 x 30000 pixels",
         ),
         ({"m.jsonl": '{"audio": "1.wav"}\n', "1.wav": PNG}, "1.wav is not a sound"),
+        ({"a.parquet": parquet(audio=[WAV, wav(0)])}, "a.parquet, row 2: `audio` is a WAV sound without a sample"),
+        ({"a.parquet": parquet(audio=[{"bytes": PNG, "path": None}])}, "a.parquet, row 1: `audio` is no sound"),
         (
             {"m.jsonl": '{"audio": "1.wav"}\n', "1.wav": wav(0)},
             "m.jsonl, line 1: 1.wav is a WAV sound without a sample",
@@ -222,6 +224,12 @@ def test_pictures_repeat_whatever_is_marked_in_them():
     files: dict[str, bytes | str] = {"train/a.png": PNG, "test/a.png": PNG, "train/a.json": coco()}
     files["test/a.json"] = coco(annotations=[])
     assert check(files).repeated == {"test": 1}
+
+
+def test_sounds_repeat_whatever_is_said_of_them():
+    rows = ('{"audio": "1.wav", "text": "one"}\n', '{"audio": "2.wav", "text": "two", "speaker": "x"}\n')
+    checked = check({"train.jsonl": rows[0], "test.jsonl": rows[1], "1.wav": WAV, "2.wav": WAV})
+    assert checked.repeated == {"test": 1}
 
 
 def test_one_example_with_two_labels_and_labels_that_train_lacks_are_noted():
