@@ -30,7 +30,7 @@ SERVES_AGAIN_S = {"worker": 30}
 # More than all buffers on its way hold, so that it still runs when the process is killed.
 FILE_BYTES = 96 << 20
 
-PROCESSES = ("catalog", "artifact", "gateway", "redis", "seaweedfs", "worker", "envoy")
+PROCESSES = ("catalog", "artifact", "gateway", "training", "redis", "seaweedfs", "worker", "envoy")
 THROUGH = {"text": ("worker", "envoy"), "file": ("artifact", "envoy")}
 
 pytestmark = pytest.mark.timeout(600)

@@ -1,5 +1,6 @@
-"""The state machine of jobs, again and again, on PostgreSQL and Redis; and random trainers at work while Redis is
-emptied and killed. `make soak SECONDS=900 SEED=1`; without SECONDS a short one.
+"""The state machine of jobs, again and again, on PostgreSQL and Redis; and random trainers at work, some of which die
+or freeze and come back too late, while Redis is emptied, lied to and killed. `make soak SECONDS=900 SEED=1`; without
+SECONDS a short one. Both end with a check of every job's log, and print what they did.
 """
 
 import asyncio
@@ -14,8 +15,9 @@ from contextlib import AsyncExitStack, suppress
 import pytest
 from hypothesis import HealthCheck, Phase, seed, settings
 from hypothesis.stateful import run_state_machine_as_test
+from redis.asyncio import Redis
 
-from modelzoo.errors import ZooError
+from modelzoo.errors import Aborted, Unavailable, ZooError
 from support.job_machine import JobMachine
 from support.job_service import ADA, LONG_AGO, POLICY, JobService, Trainer, job_service
 from support.postgresql import PostgresqlServer
@@ -24,6 +26,7 @@ from zoo_store.queue import open_queue
 from zoo_store.sql import open_database
 from zoo_training.events import Log, Severity
 from zoo_training.job import FINAL, JobState
+from zoo_training.leases import Lease
 from zoo_training.outcomes import Outcome
 
 SECONDS = float(os.environ.get("ZOO_SOAK_SECONDS", "0")) or 6.0
@@ -72,14 +75,20 @@ async def test_trainers_die_redis_is_lost_and_every_job_ends_once(postgresql_url
         replicas = [first, JobService(database, queue, POLICY, first.catalog)]
         end = time.monotonic() + SECONDS / 2
         names: list[str] = []
+        faults: Counter[str] = Counter()
         async with asyncio.TaskGroup() as tasks:
             for number in range(TRAINERS):
-                tasks.create_task(_train(replicas[number % 2], f"trainer-{number}", random.Random(number), end))
+                tasks.create_task(
+                    _train(replicas[number % 2], f"trainer-{number}", random.Random(SEED * 100 + number), faults, end)
+                )
             tasks.create_task(_submit(first, dice, names, end))
-            tasks.create_task(_trouble(replicas, redis, dice, names, end))
+            tasks.create_task(_trouble(replicas, redis, dice, names, faults, end))
         states = await _finish(first, names)
         assert set(states.values()) <= FINAL, states
-        print(f"{len(names)} jobs: {dict(Counter(state.value for state in states.values()))}, seed {SEED}")
+        attempts = sum([(await first.get(name)).attempts for name in names])
+        ended = ", ".join(f"{count} {state}" for state, count in Counter(s.value for s in states.values()).items())
+        print(f"{len(names)} jobs with {attempts} attempts and {await first.check()} events: {ended}; seed {SEED}")
+        print("; ".join(f"{fault}: {count}" for fault, count in sorted(faults.items())))
 
 
 async def _submit(service: JobService, dice: random.Random, names: list[str], end: float) -> None:
@@ -91,31 +100,73 @@ async def _submit(service: JobService, dice: random.Random, names: list[str], en
                 await dice.choice([service.jobs.cancel, service.jobs.pause])(dice.choice(names), ADA)
 
 
-async def _train(service: JobService, name: str, dice: random.Random, end: float) -> None:
-    """Some attempts end well, some badly, and some trainers are never heard of again."""
+OUTCOMES = [Outcome.TRAINED, Outcome.TRAINED, Outcome.FAILED, Outcome.YIELDED, Outcome.STOPPED]
+
+
+async def _train(service: JobService, name: str, dice: random.Random, faults: Counter[str], end: float) -> None:
+    """Some attempts end well, some badly; some trainers are never heard of again, and some wake up long after."""
+    frozen: list[Lease] = []
     while time.monotonic() < end:
+        if frozen and dice.random() < 0.3:
+            await _wake(service, frozen.pop(0), faults)
         lease = await service.lease(Trainer(name), 0.2)
+        if lease is None:
+            continue
+        if dice.random() < 0.1:
+            faults["trainers that died before they said anything"] += 1
+            continue
         with suppress(ZooError):
-            if lease is not None and dice.random() < 0.9:
-                await service.renew(lease, Log(Severity.INFO, name))
-                outcomes = [Outcome.TRAINED, Outcome.TRAINED, Outcome.FAILED, Outcome.YIELDED, Outcome.STOPPED]
-                if dice.random() < 0.8:
-                    await service.release(lease, dice.choice(outcomes), reason="X")
+            await service.renew(lease, Log(Severity.INFO, name))
+            fate = dice.random()
+            if fate < 0.75:
+                await service.release(lease, dice.choice(OUTCOMES), reason="X")
+            elif fate < 0.9:
+                frozen.append(lease)
+            else:
+                faults["trainers that died at work"] += 1
+    for lease in frozen:
+        await _wake(service, lease, faults)
+
+
+async def _wake(service: JobService, lease: Lease, faults: Counter[str]) -> None:
+    """It goes on as if no time had passed: it may, unless its lease was ended meanwhile."""
+    row = await service.row(lease.job.name)
+    try:
+        await service.release(lease, Outcome.TRAINED)
+        faults["trainers that froze and came back in time"] += 1
+    except Aborted:
+        faults["trainers that froze and were refused"] += 1
+    else:
+        assert row.epoch == lease.epoch, f"{lease.job.name}: epoch {lease.epoch} ended it, and it was in {row.epoch}"
 
 
 async def _trouble(
-    replicas: list[JobService], redis: RedisServer, dice: random.Random, names: list[str], end: float
+    replicas: list[JobService],
+    redis: RedisServer,
+    dice: random.Random,
+    names: list[str],
+    faults: Counter[str],
+    end: float,
 ) -> None:
     while time.monotonic() < end:
         service = dice.choice(replicas)
-        if dice.random() < 0.1:
+        fate = dice.random()
+        if fate < 0.05:
             redis.kill()
             await service.reconciler.round()
             redis.start()
+            faults["Redis killed"] += 1
+        elif fate < 0.1:
+            async with Redis.from_url(redis.url()) as client:
+                await client.flushall()
+            faults["Redis emptied"] += 1
+        elif fate < 0.2:
+            with suppress(Unavailable):
+                await service.queue.put("cpu", {dice.choice(["team-0", "nobody"]): dice.uniform(-100, 100)})
+            faults["entries that say what is not true"] += 1
         for name in dice.sample(names, min(3, len(names))):
-            row = await service.row(name)
-            lapsed = {"lease_expires": LONG_AGO} if row.lease_expires is not None else {}
-            await service.set_times(name, run_after=LONG_AGO, **lapsed)
+            await service.let_lease_pass(name)
+            await service.set_times(name, run_after=LONG_AGO)
         await service.reconciler.round()
         await service.reconciler.publish()
 
@@ -125,9 +176,7 @@ async def _finish(service: JobService, names: list[str]) -> dict[str, JobState]:
         for name in names:
             with suppress(ZooError):
                 await service.jobs.resume(name, ADA)
-            row = await service.row(name)
-            if row.lease_expires is not None:
-                await service.set_times(name, lease_expires=LONG_AGO)
+            await service.let_lease_pass(name)
             await service.set_times(name, run_after=LONG_AGO)
         await service.reconciler.round()
         while (lease := await service.lease()) is not None:

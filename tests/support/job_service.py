@@ -153,6 +153,12 @@ class JobService:
         async with self.database.write() as connection:
             await connection.execute(update(jobs).where(jobs.c.name == name).values(times))
 
+    async def let_lease_pass(self, name: str) -> None:
+        """If there is one by then: others may be ending it."""
+        async with self.database.write() as connection:
+            held = (jobs.c.name == name, jobs.c.lease_expires.is_not(None))
+            await connection.execute(update(jobs).where(*held).values(lease_expires=LONG_AGO))
+
     async def lapse(self, name: str) -> None:
         """Let the lease be over, and somebody notice."""
         await self.set_times(name, lease_expires=LONG_AGO)
