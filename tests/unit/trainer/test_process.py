@@ -1,21 +1,27 @@
-"""The process `zoo-trainer` with real children: killed, told to end, and coming to the weights of a quiet run."""
+"""The process `zoo-trainer` with real children: killed, frozen, told to end; its weights are those of a quiet run."""
 
 import asyncio
+import hashlib
 import os
 import signal
 from contextlib import suppress
 from pathlib import Path
 
+import pytest
+
 from modelzoo.pull import get_manifest
+from support.servers import ServerProcess
 from support.toy_training import ToyJob, toy_training
 from support.trainer_process import children_of, trainer_process
 from support.training import attempt, lease
 from support.waiting import eventually
 from zoo.training.v1 import trainer_service_pb2 as pb
 
-PATIENCE_S = 120.0
+PATIENCE_S = 400.0
 SETTINGS = {"learning_rate": 0.003, "checkpoint_steps": 20, "batch_size": 4}
 STEPS = 400
+
+pytestmark = pytest.mark.timeout(600)
 
 
 async def checkpoints(job: ToyJob, more_than: int) -> None:
@@ -43,7 +49,20 @@ async def is_gone(pid: int) -> None:
             return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
         return True
 
-    await eventually(gone)
+    await eventually(gone, within_s=PATIENCE_S)
+
+
+def freeze(trainer: ServerProcess) -> int:
+    """Agent and child stand still; the child's process id."""
+    (child,) = children_of(trainer.pid)
+    for pid in (trainer.pid, child):
+        os.kill(pid, signal.SIGSTOP)
+    return child
+
+
+def thaw(*pids: int) -> None:
+    for pid in pids:
+        os.kill(pid, signal.SIGCONT)
 
 
 async def test_a_job_outlives_its_trainers_and_comes_to_the_same_weights(
@@ -68,15 +87,25 @@ async def test_a_job_outlives_its_trainers_and_comes_to_the_same_weights(
 
         with trainer_process(tmp_path / "node", service, "second") as second:
             await checkpoints(job, seen)
-            os.kill(second.pid, signal.SIGTERM)
-            assert await asyncio.to_thread(second.wait) == 0
-        assert job.releases[-1].outcome == pb.OUTCOME_YIELDED
-        assert job.checkpoints[-1].step < STEPS
-        service.lapse("job_1")
+            frozen = freeze(second)
+            seen = len(job.checkpoints)
+            service.lapse("job_1")
 
-        with trainer_process(tmp_path / "node", service, "third"):
+            with trainer_process(tmp_path / "node", service, "third") as third:
+                await checkpoints(job, seen)
+                os.kill(third.pid, signal.SIGTERM)
+                assert await asyncio.to_thread(third.wait) == 0
+            assert job.releases[-1].outcome == pb.OUTCOME_YIELDED
+            assert job.checkpoints[-1].step < STEPS
+            of_the_frozen = of_epoch(job, 2)
+
+            # It wakes up to a lease that is lost: what it was at is nobody's, and it goes on as one that has no job.
+            thaw(second.pid, frozen)
+            await is_gone(frozen)
+            service.lapse("job_1")
             release = await released(job, 2)
-        assert release.outcome == pb.OUTCOME_TRAINED, job.logs
+            assert of_epoch(job, 2) == of_the_frozen
+        assert (release.outcome, release.epoch) == (pb.OUTCOME_TRAINED, 4), job.logs
         with service.reading() as channel:
             manifest = await asyncio.to_thread(get_manifest, channel, "team", release.result.manifest_digest)
     steps = [checkpoint.step for checkpoint in job.checkpoints]
@@ -85,10 +114,9 @@ async def test_a_job_outlives_its_trainers_and_comes_to_the_same_weights(
     assert list(release.result.measured) == list(quiet.release.result.measured)
     weights = manifest.file("model.safetensors")
     assert weights is not None
-    assert weights.sha256 == sha256_of(quiet.result / "model.safetensors")
+    assert weights.sha256 == hashlib.sha256((quiet.result / "model.safetensors").read_bytes()).hexdigest()
 
 
-def sha256_of(path: Path) -> str:
-    import hashlib
-
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+def of_epoch(job: ToyJob, epoch: int) -> int:
+    """How many events of it were taken."""
+    return sum(event.epoch == epoch for event in job.events)
