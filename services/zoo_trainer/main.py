@@ -14,12 +14,13 @@ from zoo_server.principal import Signer
 from zoo_server.server import build
 from zoo_trainer.agent import Agent
 from zoo_trainer.attempt import ChildLimits
+from zoo_trainer.child_process import CHILD
 from zoo_trainer.fetching import PulledSources
 from zoo_trainer.recipes import known_recipes
 from zoo_trainer.settings import Settings
 from zoo_trainer.workspace import Workspace
 
-__all__ = ["main"]
+__all__ = ["main", "serve"]
 
 EXECUTORS = ("process",)
 
@@ -30,7 +31,7 @@ def main() -> None:
     asyncio.run(serve(settings))
 
 
-async def serve(settings: Settings) -> None:
+async def serve(settings: Settings, child: tuple[str, ...] = CHILD) -> None:
     host = socket.gethostname()
     name = f"{host}-{uuid.uuid4().hex[:12]}"
     async with AsyncExitStack() as stack:
@@ -45,7 +46,7 @@ async def serve(settings: Settings) -> None:
             executors=EXECUTORS,
         )
         sources = PulledSources(settings.artifact, NodeCache(settings.cache_dir, settings.cache_bytes))
-        limits = ChildLimits(settings.artifact, settings.threads, settings.memory_bytes)
+        limits = ChildLimits(settings.artifact, settings.threads, settings.memory_bytes, command=child)
         agent = Agent(rpc.TrainerServiceStub(training), sources, limits, workspace, registration, settings.drain_s)
         async with asyncio.TaskGroup() as tasks:
             working = tasks.create_task(agent.run())

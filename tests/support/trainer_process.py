@@ -2,7 +2,7 @@
 
 import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Protocol
@@ -22,7 +22,11 @@ class Services(Protocol):
 
 @contextmanager
 def trainer_process(
-    folder: Path, service: Services, name: str = "trainer", identity: Signer | None = None
+    folder: Path,
+    service: Services,
+    name: str = "trainer",
+    identity: Signer | None = None,
+    program: Sequence[str] = ("-m", "zoo_trainer.main"),
 ) -> Iterator[ServerProcess]:
     """Its work and its cache lie in `folder`, where other trainers may have theirs. It has this identity, or one that
     nobody asks for."""
@@ -41,7 +45,7 @@ def trainer_process(
         "ZOO_THREADS": "1",
         "ZOO_DRAIN_S": "20",
     }
-    process = ServerProcess([sys.executable, "-m", "zoo_trainer.main"], folder / f"{name}.log", env)
+    process = ServerProcess([sys.executable, *program], folder / f"{name}.log", env)
     try:
         yield process
     finally:
