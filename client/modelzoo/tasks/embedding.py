@@ -69,6 +69,20 @@ class SentenceFiles:
             prefix=str(prompts.get("prompts", {}).get(name, "")) if name else "",
         )
 
+    def written(self, text: str) -> str:
+        """The text as the model's tokenizer is to read it."""
+        text = self.prefix + text
+        return text.lower() if self.lower_case else text
+
+    def pool(self, hidden: Tensor, mask: Tensor) -> Tensor:
+        """One vector of each row: [rows, tokens, width] -> [rows, width]."""
+        if self.pooling is Pooling.CLS:
+            vectors = hidden[:, 0]
+        else:
+            counted = mask.unsqueeze(-1).to(hidden.dtype)
+            vectors = (hidden * counted).sum(1) / counted.sum(1).clamp(min=1e-9)
+        return torch.nn.functional.normalize(vectors, dim=-1) if self.normalise else vectors
+
 
 class TextEncoder:
     """Texts of at most `context` tokens to vectors. `prepare` may be called from several threads at once; `compute`
@@ -113,7 +127,7 @@ class Encoder:
         tokens, mask = padded(batch, self._pad_token)
         with torch.inference_mode():
             output = self._model(input_ids=tokens, attention_mask=mask)
-            vectors = self._pool(output.last_hidden_state.float(), mask)
+            vectors = self._files.pool(output.last_hidden_state.float(), mask)
         check_finite(vectors)
         return cast(Any, vectors).tolist()
 
@@ -127,19 +141,9 @@ class Encoder:
                 f"The model fails over an input of the {longest} tokens that its files allow: {error}",
             ) from error
 
-    def _pool(self, hidden: Tensor, mask: Tensor) -> Tensor:
-        """One vector of each row: [rows, tokens, width] -> [rows, width]."""
-        if self._files.pooling is Pooling.CLS:
-            vectors = hidden[:, 0]
-        else:
-            counted = mask.unsqueeze(-1).to(hidden.dtype)
-            vectors = (hidden * counted).sum(1) / counted.sum(1).clamp(min=1e-9)
-        return torch.nn.functional.normalize(vectors, dim=-1) if self._files.normalise else vectors
-
     def prepare(self, encode: Callable[[str], list[int]], text: str) -> list[int]:
         """The text's tokens, never shortened."""
-        text = self._files.prefix + text
-        return encode(text.lower() if self._files.lower_case else text)
+        return encode(self._files.written(text))
 
 
 def _pooling(path: Path, folder: str) -> Pooling:

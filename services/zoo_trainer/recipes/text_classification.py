@@ -12,17 +12,14 @@ The dataset has a column of texts (`text`, `sentence` or `content`) and one of l
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-from pydantic import Field
-
-from modelzoo.errors import FailedPrecondition, InvalidArgument
+from modelzoo.errors import InvalidArgument
 from zoo_trainer.recipes.columns import column_of, text_of
+from zoo_trainer.recipes.encoder import EncoderSettings, freeze, labels_of, open_encoder
 from zoo_trainer.recipes.learner import Learner, Start
 from zoo_trainer.recipes.recipe import Recipe
-from zoo_trainer.recipes.settings import TrainingSettings
 from zoo_trainer.rows import Row, Rows
 from zoo_trainer.stopping import Orders
 
@@ -38,21 +35,7 @@ TEXTS, LABELS = ("text", "sentence", "content"), ("label", "category", "class")
 LABELS_MAX = 10_000
 
 
-class Freeze(StrEnum):
-    """How much of the encoder stays as it is."""
-
-    NONE = "none"
-    EMBEDDINGS = "embeddings"
-    ENCODER = "encoder"
-
-
-class TextClassificationSettings(TrainingSettings):
-    max_length: Annotated[int, Field(ge=8, le=8192)] = 128
-    """Tokens of a text that are read; the rest is cut off. The base's own limit holds, too."""
-    freeze: Freeze = Freeze.NONE
-    """What of the encoder stays as it is: nothing, the token embeddings, or all of it (a linear probe)."""
-    frozen_layers: Annotated[int, Field(ge=0, le=1000)] = 0
-    """How many of the lowest layers stay as they are, and the embeddings with them."""
+class TextClassificationSettings(EncoderSettings):
     class_weights: bool = False
     """Weigh each label by how rare it is, so that rare ones are not passed over."""
     new_head: bool = False
@@ -63,41 +46,31 @@ class _TextClassifier:
     is_adapter = False
 
     def __init__(self, start: Start[TextClassificationSettings]) -> None:
-        import torch
         from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
-
-        from modelzoo.loading import load_directory_for, load_processor_directory, read_json
-        from modelzoo.tasks.context import context_of
-        from modelzoo.tasks.tokenizing import Tokenizing
 
         self._start = start
         self.rows: Sequence[Any] = start.train
         first = start.train[0]
         self._text, self._label = column_of(first, TEXTS), column_of(first, LABELS)
-        config: Any = read_json(start.base / "config.json") or {}
-        own = [str(config.get("id2label", {}).get(str(n))) for n in range(len(config.get("id2label", {})))]
-        self._labels, fresh = self._order(own, start.settings.new_head)
+        self._labels, fresh = self._order(labels_of(start.base), start.settings.new_head)
         self._numbers = {label: number for number, label in enumerate(self._labels)}
         changes: dict[str, Any] = {
             "id2label": dict(enumerate(self._labels)),
             "label2id": self._numbers,
             "problem_type": "single_label_classification",
         }
-        try:
-            self.model, new = load_directory_for(
-                start.base, MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING, torch.float32, changes, fresh_head=fresh
-            )
-            self._tokenizing = Tokenizing(load_processor_directory(start.base))
-        except FailedPrecondition as error:
-            raise FailedPrecondition(
-                "BASE_UNSUITABLE", f"No text classifier can be made of it: {error.message}"
-            ) from error
-        longest = min(context_of(self.model.config, self._tokenizing), self._tokenizing.longest)
-        self._longest = min(start.settings.max_length, longest)
-        self._dtype: torch.dtype = getattr(torch, str(config.get("dtype") or config.get("torch_dtype") or "float32"))
-        if new:
+        self._encoder = open_encoder(
+            start.base,
+            MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,
+            start.settings.max_length,
+            "No text classifier can be made of it",
+            changes,
+            fresh_head=fresh,
+        )
+        self.model = self._encoder.model
+        if self._encoder.new:
             start.notes.append(f"A new head for {len(self._labels)} labels was drawn.")
-        self._freeze(start.settings)
+        freeze(self.model, start.settings)
         self._weights = self._class_weights() if start.settings.class_weights else None
 
     def encode(self, row: Row, generator: "torch.Generator") -> tuple[list[int], int]:
@@ -108,7 +81,7 @@ class _TextClassifier:
 
         from modelzoo.tasks.padding import padded
 
-        tokens, mask = padded([tokens for tokens, _ in examples], self._tokenizing.pad_token)
+        tokens, mask = padded([tokens for tokens, _ in examples], self._encoder.tokenizing.pad_token)
         labels = torch.tensor([number for _, number in examples])
         return {"input_ids": tokens, "attention_mask": mask, "labels": labels}
 
@@ -135,7 +108,7 @@ class _TextClassifier:
             for start in range(0, len(rows), batch_size):
                 orders.check()
                 batch = rows[start : start + batch_size]
-                tokens, mask = padded([self._tokens(row) for row in batch], self._tokenizing.pad_token)
+                tokens, mask = padded([self._tokens(row) for row in batch], self._encoder.tokenizing.pad_token)
                 device = next(self.model.parameters()).device
                 logits = self.model(input_ids=tokens.to(device), attention_mask=mask.to(device)).logits
                 said += cast(list[int], cast(Any, torch.argmax(logits, dim=1)).tolist())
@@ -145,7 +118,7 @@ class _TextClassifier:
     def save(self, folder: Path) -> None:
         from zoo_trainer.result import save_transformers
 
-        save_transformers(self.model, folder, self._start.base, self._dtype)
+        save_transformers(self.model, folder, self._start.base, self._encoder.dtype)
 
     def _order(self, own: list[str], new_head: bool) -> tuple[list[str], bool]:
         """The labels, and whether they need a new head: as the base has them, or in alphabetical order."""
@@ -168,23 +141,6 @@ class _TextClassifier:
             return own, False
         return sorted(found), True
 
-    def _freeze(self, settings: TextClassificationSettings) -> None:
-        body: Any = self.model.base_model
-        if settings.freeze is Freeze.ENCODER:
-            body.requires_grad_(False)
-        elif settings.freeze is Freeze.EMBEDDINGS or settings.frozen_layers:
-            body.get_input_embeddings().requires_grad_(False)
-            getattr(body, "embeddings", body.get_input_embeddings()).requires_grad_(False)
-        if not settings.frozen_layers:
-            return
-        layers = _layers(body)
-        if settings.frozen_layers > len(layers):
-            raise InvalidArgument(
-                "PARAMETER_INVALID", f"frozen_layers is {settings.frozen_layers}; the base has {len(layers)} layers."
-            )
-        for layer in layers[: settings.frozen_layers]:
-            layer.requires_grad_(False)
-
     def _class_weights(self) -> "torch.Tensor":
         """Over the rows of each label, the mean of them; their mean over all rows is 1."""
         import torch
@@ -195,11 +151,7 @@ class _TextClassifier:
         return torch.tensor([rows / counts[label] if counts[label] else 0.0 for label in self._labels])
 
     def _tokens(self, row: Row) -> list[int]:
-        tokens = self._tokenizing.encode(text_of(row, self._text), add_special_tokens=True)
-        if len(tokens) <= self._longest:
-            return tokens
-        # What ends a text for the model stays at its end.
-        return [*tokens[: self._longest - 1], tokens[-1]]
+        return self._encoder.tokens(text_of(row, self._text))
 
     def _name(self, row: Row) -> str:
         label = row.get(self._label)
@@ -209,14 +161,6 @@ class _TextClassifier:
 
     def _number(self, row: Row) -> int:
         return self._numbers[self._name(row)]
-
-
-def _layers(body: Any) -> "Sequence[nn.Module]":
-    """The encoder's blocks, lowest first: the longest list of modules of one kind."""
-    from torch import nn
-
-    lists = [each for each in body.modules() if isinstance(each, nn.ModuleList)]
-    return list(max(lists, key=len)) if lists else []
 
 
 def _unsuitable(why: str) -> InvalidArgument:
