@@ -26,9 +26,10 @@ if TYPE_CHECKING:
     from modelzoo.tasks.image_classification import ImageClassifier
     from modelzoo.tasks.object_detection import ObjectDetector
     from modelzoo.tasks.opening import TaskModel
-    from modelzoo.tasks.results import Detected, LabelScore, Transcript
+    from modelzoo.tasks.results import Detected, Entity, LabelScore, Transcript
     from modelzoo.tasks.text_classification import TextClassifier
     from modelzoo.tasks.text_generation import TextGenerator
+    from modelzoo.tasks.token_classification import TokenClassifier, WordsOfText
     from modelzoo.tasks.transcription import Heard, Transcriber
 
 __all__ = ["Pipeline", "pipeline"]
@@ -53,6 +54,7 @@ class Pipeline:
     - `object-detection`: a picture; `threshold` (0.5), `max_detections` (100); a Detected.
     - `automatic-speech-recognition`: a sound; `rate_hz` (of an array), `language`; a Transcript.
     - `text-classification`: a text; `top_k` (5); a tuple of LabelScore.
+    - `token-classification`: a text; a tuple of Entity, which workers do not serve.
     - `sentence-similarity`: a text; a float32 array [dimensions], of a list [texts, dimensions].
     - `text-generation`: a text, one user's turn where the model has a chat template; `max_tokens`; the new text, of the
       most probable token each time.
@@ -137,6 +139,10 @@ def _classify_texts(
     return [model.labels.rank(row, top_k) for row in rows]
 
 
+def _classify_tokens(model: "TokenClassifier", texts: Sequence[str]) -> "list[tuple[Entity, ...]]":
+    return _in_batches(texts, lambda text: _words(model, text), model.compute)
+
+
 def _classify_images(
     model: "ImageClassifier", images: Sequence[ImageInput], *, top_k: int = TOP_K_DEFAULT
 ) -> "list[tuple[LabelScore, ...]]":
@@ -177,6 +183,7 @@ def _generate(model: "TextGenerator", texts: Sequence[str], *, max_tokens: int |
 _RUN: dict[Task, Callable[..., Any]] = {
     Task.EMBED: _embed,
     Task.CLASSIFY_TEXT: _classify_texts,
+    Task.CLASSIFY_TOKENS: _classify_tokens,
     Task.CLASSIFY_IMAGE: _classify_images,
     Task.DETECT_OBJECTS: _detect_objects,
     Task.TRANSCRIBE: _transcribe,
@@ -223,6 +230,14 @@ def _tokens(model: "TextEncoder | TextClassifier", text: str) -> list[int]:
     tokens = model.prepare(_text(text))
     check_context(len(tokens), model.context, "the text")
     return tokens
+
+
+def _words(model: "TokenClassifier", text: str) -> "WordsOfText":
+    from modelzoo.tasks.context import check_context
+
+    words = model.prepare(_text(text))
+    check_context(len(words.tokens), model.context, "the text")
+    return words
 
 
 def _text(given: object) -> str:

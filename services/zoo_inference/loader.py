@@ -81,7 +81,7 @@ class Loader:
             stack.push_async_callback(asyncio.to_thread, holding.__exit__, None, None, None)
             architecture = await asyncio.to_thread(architecture_of, arriving.early)
             task = task_of(architecture)
-            if task is None:
+            if task is None or (task is not Task.GENERATE and task not in _BATCHES):
                 raise unsupported(version.reference, architecture)
             dtype = torch.float32 if placement.widened else None
             files = await asyncio.to_thread(read_files, arriving.early, dtype, arriving.whole)

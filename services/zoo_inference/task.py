@@ -20,7 +20,7 @@ def check_task(reference: str, architecture: str, wanted: Task) -> None:
     found = task_of(architecture)
     if found is wanted:
         return
-    if found is None:
+    if found is None or found not in _METHODS:
         raise unsupported(reference, architecture)
     raise task_mismatch(reference, found, wanted)
 

@@ -101,17 +101,19 @@ class _Course:
             except LossNotFinite as error:
                 raise self._explained(error, settings, fit) from error
             except (MemoryError, RuntimeError) as error:
-                if not is_out_of_memory(error) or (fit is not None and fit.plan.micro_batch == 1):
+                if not is_out_of_memory(error):
                     raise
                 if fit is None:  # before the first example: less at once would not help
                     raise
                 most = fit.plan.micro_batch // 2
+                half = fit.plan.with_micro_batch(max(1, most))
+                if most == 0 or half.micro_batch < recipe.least_at_once:
+                    raise
                 resume = fit.keeper.local or resume
-            half = fit.plan.with_micro_batch(most)
             del fit
             self._note(
                 f"Memory ended with {half.micro_batch * 2} examples at once: from now on {half.micro_batch} at once, "
-                f"{half.accumulation} times for each step.",
+                f"{half.accumulation} times for each step.{recipe.when_halved and f' {recipe.when_halved}'}",
                 event_pb2.SEVERITY_WARNING,
             )
 

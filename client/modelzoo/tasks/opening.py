@@ -12,17 +12,19 @@ from modelzoo.tasks.object_detection import ObjectDetector
 from modelzoo.tasks.task import Task, task_of
 from modelzoo.tasks.text_classification import TextClassifier
 from modelzoo.tasks.text_generation import TextGenerator
+from modelzoo.tasks.token_classification import TokenClassifier
 from modelzoo.tasks.transcription import Transcriber
 
 __all__ = ["AtOnce", "TaskModel", "make_task_model", "open_task"]
 
 # What answers an input at once; each is computed in batches.
-AtOnce = TextEncoder | TextClassifier | ImageClassifier | ObjectDetector | Transcriber
+AtOnce = TextEncoder | TextClassifier | TokenClassifier | ImageClassifier | ObjectDetector | Transcriber
 TaskModel = AtOnce | TextGenerator
 
 _CLASSES: dict[Task, type[AtOnce]] = {
     Task.EMBED: TextEncoder,
     Task.CLASSIFY_TEXT: TextClassifier,
+    Task.CLASSIFY_TOKENS: TokenClassifier,
     Task.CLASSIFY_IMAGE: ImageClassifier,
     Task.DETECT_OBJECTS: ObjectDetector,
     Task.TRANSCRIBE: Transcriber,

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-__all__ = ["Box", "Detected", "Detection", "LabelScore", "Segment", "Transcript"]
+__all__ = ["Box", "Detected", "Detection", "Entity", "LabelScore", "Segment", "Transcript"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,18 @@ class Detected:
         """At most so many of those that score at least the threshold."""
         kept = tuple(found for found in self.detections if found.label.score >= threshold)
         return Detected(kept[:most], self.width, self.height)
+
+
+@dataclass(frozen=True, slots=True)
+class Entity:
+    """Words of a text that are something: what, which, and where they begin and end, in characters. `score`, 0 to 1, is
+    how probable the model finds their labels, in the mean of the words."""
+
+    label: str
+    text: str
+    start: int
+    end: int
+    score: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,7 @@ class Task(Enum):
     GENERATE = "text-generation"
     EMBED = "sentence-similarity"
     CLASSIFY_TEXT = "text-classification"
+    CLASSIFY_TOKENS = "token-classification"
     CLASSIFY_IMAGE = "image-classification"
     DETECT_OBJECTS = "object-detection"
     TRANSCRIBE = "automatic-speech-recognition"
@@ -37,6 +38,7 @@ def _tasks() -> dict[str, Task]:
         Task.GENERATE: _classes(names.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES.values()),
         Task.EMBED: _classes([*names.MODEL_FOR_MASKED_LM_MAPPING_NAMES.values(), *bare]),
         Task.CLASSIFY_TEXT: _classes(names.MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING_NAMES.values()),
+        Task.CLASSIFY_TOKENS: _classes(names.MODEL_FOR_TOKEN_CLASSIFICATION_MAPPING_NAMES.values()),
         Task.CLASSIFY_IMAGE: _classes(names.MODEL_FOR_IMAGE_CLASSIFICATION_MAPPING_NAMES.values())
         | {name for name in architectures.classes() if name.endswith("ForImageClassification")},
         Task.DETECT_OBJECTS: _classes(names.MODEL_FOR_OBJECT_DETECTION_MAPPING_NAMES.values()),

@@ -19,13 +19,25 @@ from zoo_trainer.recipes.settings import TrainingSettings
 __all__ = ["Recipe", "find_recipe", "known_recipes"]
 
 GROUP = "zoo.recipes"
-BUILT_IN = ("text_classification", "causal_lm", "image_classification", "object_detection", "speech_recognition")
+BUILT_IN = (
+    "text_classification",
+    "causal_lm",
+    "image_classification",
+    "object_detection",
+    "speech_recognition",
+    "token_classification",
+    "sentence_embeddings",
+    "sentence_similarity",
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """`settings` is a class; `start` makes what learns from a base and rows. `columns` are those that the dataset
-    needs, of several names that are parted by `|` one. `metric` is that by which results are compared."""
+    needs, of several names that are parted by `|` one. `metric` is that by which results are compared.
+
+    Where memory ends, half as many examples are computed at once, but never fewer than `least_at_once`; `when_halved`
+    is a sentence for people on what else that changes."""
 
     name: str
     settings: type[TrainingSettings]
@@ -35,6 +47,8 @@ class Recipe:
     columns: tuple[str, ...]
     metric: str
     lower_is_better: bool = False
+    when_halved: str = ""
+    least_at_once: int = 1
 
     def read_settings(self, parameters: Mapping[str, Any]) -> TrainingSettings:
         """The settings with these where they differ from the defaults. PARAMETER_INVALID, naming each that is wrong."""

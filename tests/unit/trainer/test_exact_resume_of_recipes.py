@@ -64,6 +64,24 @@ def few_shades(folder: Path) -> Path:
     return shades(folder, 20, 4)
 
 
+def tagged_words(folder: Path) -> Path:
+    rows = [
+        {"tokens": ["go", "to", row["text"].split()[1], "now"], "tags": ["O", "O", f"B-{row['label']}", "O"]}
+        for row in topics(60)
+    ]
+    return write_rows(folder, train=rows[:48], test=rows[48:])
+
+
+def pairs(folder: Path) -> Path:
+    rows = [{"anchor": f"ask {row['text']}", "positive": f"say {row['text']}"} for row in topics(60)]
+    return write_rows(folder, train=rows[:48], test=rows[48:])
+
+
+def scored_pairs(folder: Path) -> Path:
+    rows = [{"sentence1": f"one {n}", "sentence2": f"two {n * n}", "score": n % 6} for n in range(60)]
+    return write_rows(folder, train=rows[:48], test=rows[48:])
+
+
 CASES = (
     Case("text-classification", tiny_sentence_encoder, labelled_texts, {"batch_size": 8, "learning_rate": 0.003}),
     Case("causal-lm", tiny_llama, completions, {"batch_size": 4, "learning_rate": 0.01, "lora_dropout": 0.1}),
@@ -74,6 +92,9 @@ CASES = (
     Case("speech-recognition", tiny_whisper, write_spoken, {**SPEECH, "mask_time": 0.2, "mask_bands": 0.2}),
     Case("speech-recognition", tiny_ctc, write_spoken, {**SPEECH, "freeze": "none"}),
     Case("speech-recognition", tiny_hearing, write_spoken, SPEECH),
+    Case("token-classification", tiny_sentence_encoder, tagged_words, {"batch_size": 8, "learning_rate": 0.003}),
+    Case("sentence-embeddings", tiny_sentence_encoder, pairs, {"batch_size": 8, "learning_rate": 0.001}),
+    Case("sentence-similarity", tiny_sentence_encoder, scored_pairs, {"batch_size": 8, "learning_rate": 0.001}),
 )
 
 
