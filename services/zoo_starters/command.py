@@ -120,6 +120,20 @@ def copy_samples_here(
         typer.echo(f"{path}  {sample.shows} ({sample.licence}, {sample.carrier})")
 
 
+@app.command("topics")
+def write_topics_here(
+    folder: Annotated[Path, typer.Argument(help="Where to; made if it is not there.")] = Path("topics"),
+) -> None:
+    """Write a dataset to try fine-tuning on: definitions of English nouns, each with its topic (WordNet 3.0)."""
+    from zoo_starters.topics import CHOSEN, write_topics
+
+    rows = write_topics(WORK / "packages", folder)
+    answer(
+        {"folder": folder, "rows": rows, "labels": CHOSEN},
+        lambda: print_table(("FILE", "ROWS"), [(str(folder / f"{name}.jsonl"), str(n)) for name, n in rows.items()]),
+    )
+
+
 def register(root: typer.Typer) -> None:
     """Add `starters` to the command."""
     root.add_typer(app, name="starters")

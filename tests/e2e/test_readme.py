@@ -17,6 +17,7 @@ TIMEOUT_S = 600
 # By how much a trained model has to be better than the commonest label, decided before anything was measured.
 MARGIN = 0.5
 MEASURED = re.compile(r"^accuracy +[\d.]+ +([\d.]+) +([\d.]+) +test +60$", re.MULTILINE)
+TEXT_MARGIN = 0.4
 STAND_INS = "zoo starters publish --all --quick"
 
 pytestmark = pytest.mark.timeout(2 * TIMEOUT_S)
@@ -131,3 +132,22 @@ def test_an_image_model_learns_new_classes_as_the_tutorial_says(home: Home) -> N
     assert measured, said
     after, majority = map(float, measured.groups())
     assert after >= majority + MARGIN
+
+
+def test_a_text_classifier_is_trained_measured_and_used(home: Home) -> None:
+    said = walked(home, "docs/tutorials/text-classifier.md")
+    for promised in (
+        "recipe    text-classification",
+        "demo/topics@1",
+        "zoo/all-minilm-l6-v2@1",
+        "demo/topics-data@1",
+        "fine-tuned",
+        "SUCCEEDED",
+        "demo/topics@2 READY",
+    ):
+        assert promised in said
+    table = re.search(r"^accuracy +(\S+) +(\S+) +(\S+) +test +180\b", said, re.MULTILINE)
+    assert table is not None, said
+    before, after, majority = map(float, table.groups())
+    assert after > majority + TEXT_MARGIN
+    assert after > before
