@@ -12,7 +12,7 @@ __all__ = ["CHOSEN", "write_topics"]
 # Common ones that people tell apart, too.
 CHOSEN = ("animal", "body", "food", "location", "plant", "time")
 # Of each topic; in WordNet's order neighbours are of one kind, so they are taken from all over.
-TRAIN_ROWS, TEST_ROWS = 150, 30
+TRAIN_ROWS, TEST_ROWS = 100, 20
 
 
 def write_topics(packages: Path, folder: Path) -> dict[str, int]:

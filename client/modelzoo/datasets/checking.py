@@ -26,6 +26,7 @@ from modelzoo.datasets.reading import Open, read_dataset
 from modelzoo.datasets.repeats import TRAIN, Repeats, example_digest
 from modelzoo.datasets.rows import FAULTS_SHOWN, LABEL_COLUMNS, Faults, Labels
 from modelzoo.datasets.tables import Row
+from modelzoo.datasets.tagged import tags_problem
 from modelzoo.errors import InvalidArgument
 from modelzoo.media.kind import Kind, kind_of
 
@@ -144,7 +145,7 @@ class _Check:
                 return f"it has no {' or '.join(f'`{name}`' for name in names)}"
             if names == (OBJECTS,) and (problem := objects_problem(row[OBJECTS])):
                 return problem
-        return None
+        return tags_problem(row)
 
     def _value_problem(self, place: Place, name: str, value: Any) -> str | None:
         if value is None:

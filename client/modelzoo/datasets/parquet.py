@@ -79,13 +79,26 @@ def parquet_rows(opened: Any) -> Iterator[Row]:
 def _class_names(schema: Any) -> dict[str, list[Any]]:
     try:
         features: Any = json.loads(cast(dict[bytes, bytes], schema.metadata or {})[HUB_KEY])["info"]["features"]
-        classes = {name: feature for name, feature in features.items() if feature.get("_type") == "ClassLabel"}
-        return {name: feature["names"] for name, feature in classes.items() if isinstance(feature["names"], list)}
+        classes = {name: _class_of(feature) for name, feature in features.items()}
+        return {name: kind["names"] for name, kind in classes.items() if kind and isinstance(kind["names"], list)}
     except (ValueError, KeyError, TypeError, AttributeError):  # of others, or of another release
         return {}
 
 
+def _class_of(feature: Any) -> Any:
+    """What names the classes of a column of numbers, or of lists of them; None for one of other things."""
+    match feature:
+        case {"_type": "ClassLabel"}:
+            return cast(Any, feature)
+        case {"_type": "Sequence" | "List" | "LargeList", "feature": inner} | [inner]:
+            return _class_of(inner)
+        case _:
+            return None
+
+
 def _name(names: list[Any], number: Any) -> Any:
+    if isinstance(number, list):
+        return [_name(names, each) for each in cast(list[Any], number)]
     return str(names[number]) if isinstance(number, int) and 0 <= number < len(names) else number
 
 

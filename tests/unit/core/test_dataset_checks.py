@@ -136,6 +136,10 @@ def test_what_can_be_learned_from_passes_with_nothing_to_note(files: dict[str, b
             {"m.jsonl": '{"audio": "1.wav"}\n{"audio": "2.wav"}\n', "1.wav": WAV, "2.wav": wav(7_204_000, 4_000)},
             "m.jsonl, line 2: 2.wav lasts 1,801 s",
         ),
+        (
+            {"a.jsonl": '{"tokens": ["a"], "tags": ["O"]}\n{"tokens": ["a", "b"], "tags": ["O"]}\n'},
+            "a.jsonl, line 2: it has 2 `tokens` and 1 `tags`",
+        ),
         ({"a.json": coco(), "b.png": PNG}, "a.json, image 1: there is no picture 'a.png'"),
         ({"a.json": coco(annotations=[{"image_id": 2}]), "a.png": PNG}, "a.json, annotation 1: it names"),
         (

@@ -98,3 +98,13 @@ def test_a_cut_off_parquet_file_is_refused(tmp_path: Path) -> None:
     (tmp_path / "train.parquet").write_bytes(content[:-20])
     with pytest.raises(InvalidArgument, match="truncated"):
         rows_of(tmp_path)
+
+
+@pytest.mark.parametrize("holder", [lambda each: {"_type": "Sequence", "feature": each}, lambda each: [each]])
+def test_numbers_in_lists_get_the_names_of_their_classes(tmp_path: Path, holder: Any) -> None:
+    names = {"_type": "ClassLabel", "names": ["O", "B-x", "I-x"]}
+    features = {"ner_tags": holder(names), "meta": {"a": {"dtype": "int64", "_type": "Value"}}}
+    table = arrow.table({"ner_tags": [[1, 2, 0], []], "meta": [{"a": 1}] * 2})
+    meant = {"huggingface": json.dumps({"info": {"features": features}})}
+    parquet.write_table(table.replace_schema_metadata(meant), tmp_path / "train.parquet")
+    assert [row["ner_tags"] for row in rows_of(tmp_path)] == [["B-x", "I-x", "O"], []]
