@@ -157,7 +157,7 @@ async def assert_away(presence: Presence) -> None:
             await doing
         assert caught.value.reason == "DEPENDENCY_UNAVAILABLE"
         assert "127.0.0.1" not in caught.value.message
-        assert time.monotonic() - started < 3
+        assert time.monotonic() - started < 30
 
 
 async def test_while_redis_is_away_it_says_so_and_afterwards_it_works_again() -> None:

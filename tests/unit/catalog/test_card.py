@@ -71,10 +71,10 @@ def test_licences_in_their_many_spellings(yaml: str, licence: str) -> None:
 def test_references_within_yaml_cost_no_time_and_no_memory() -> None:
     bomb = "a: &a [x, x]\n" + "".join(f"{new}: &{new} [*{old}, *{old}]\n" for old, new in NAMES)
     merges = "a: &a {x: y}\n" + "".join(f"{new}: &{new} {{<<: [{', '.join([f'*{old}'] * 9)}]}}\n" for old, new in NAMES)
-    started = time.monotonic()
+    started = time.process_time()
     for yaml in (bomb, merges):
         assert front(f"{yaml}tags: *i").tags == ()
-    assert time.monotonic() - started < 2
+    assert time.process_time() - started < 2
 
 
 def test_a_card_is_cut_at_its_limit() -> None:

@@ -98,7 +98,7 @@ def test_push_arrives_whole_over_a_bad_way(
     proxy.fault = fault
     started = time.monotonic()
     client.push(tree(CONTENT), "team/m", progress=progress)
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 60
     assert progress.done == progress.total
     proxy.fault = Pass()
     assert contents(client.pull("team/m")) == CONTENT
@@ -114,7 +114,7 @@ def test_pull_arrives_whole_over_a_bad_way(
     proxy.fault = fault
     started = time.monotonic()
     pulled = client.download("team/m", progress=progress)
-    assert time.monotonic() - started < 20
+    assert time.monotonic() - started < 60
     assert contents(pulled.path) == CONTENT
     assert progress.done == progress.total
 

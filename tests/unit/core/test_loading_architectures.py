@@ -99,15 +99,19 @@ def made(request: pytest.FixtureRequest) -> PreTrainedModel:
     return model.eval()
 
 
-@pytest.mark.parametrize(
-    ("dtype", "shard_size"),
-    [(torch.float32, "1GB"), (torch.bfloat16, "40KB")],
-    ids=["float32, whole", "bfloat16, sharded"],
-)
-def test_a_model_is_what_from_pretrained_makes_of_it(
-    tmp_path: Path, made: PreTrainedModel, dtype: torch.dtype, shard_size: str
-):
-    made.to(dtype).save_pretrained(tmp_path, max_shard_size=shard_size)
+def test_a_model_is_what_from_pretrained_makes_of_it(tmp_path: Path, made: PreTrainedModel):
+    made.to(torch.bfloat16).save_pretrained(tmp_path, max_shard_size="40KB")
+    is_what_from_pretrained_makes(tmp_path, made)
+
+
+@pytest.mark.parametrize("made", ["AlexNet", "DETR", "Llama, tied"], indirect=True)
+def test_a_whole_file_of_float32_is_no_different(tmp_path: Path, made: PreTrainedModel):
+    made.save_pretrained(tmp_path)
+    assert len(list(tmp_path.glob("*.safetensors"))) == 1
+    is_what_from_pretrained_makes(tmp_path, made)
+
+
+def is_what_from_pretrained_makes(tmp_path: Path, made: PreTrainedModel):
     loaded, expected = load_directory(tmp_path), type(made).from_pretrained(tmp_path)
     assert type(loaded) is type(expected)
     found, wanted = named(loaded), named(expected)
