@@ -29,7 +29,7 @@ from zoo_local.state import ClusterState, Phase, read_state, write_state
 from zoo_local.supervisor import Supervisor
 from zoo_server.credentials import make_credentials
 
-__all__ = ["ALREADY_UP", "Options", "listened", "locked", "make_plan", "run_cluster"]
+__all__ = ["ALREADY_UP", "Options", "available_cores", "listened", "locked", "make_plan", "run_cluster"]
 
 # Exit status of a supervisor that found another one on its data folder.
 ALREADY_UP = 3
@@ -88,16 +88,20 @@ def locked(layout: Layout) -> Generator[None]:
 def make_plan(options: Options, layout: Layout) -> Plan:
     """What the processes are made from; credentials and ports are those used before, or made."""
     fixed = {"envoy": options.port} if options.port else {}
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
     return Plan(
         layout=layout,
         credentials=make_credentials(layout.secrets),
         ports=choose_ports(layout.ports, port_names(options.workers), fixed),
         workers=options.workers,
         worker_memory_bytes=int(psutil.virtual_memory().total * MODELS_SHARE) // options.workers,
-        worker_threads=max(1, cores // options.workers),
+        worker_threads=max(1, available_cores() // options.workers),
         inherited=dict(os.environ),
     )
+
+
+def available_cores() -> int:
+    """Those that this process may use."""
+    return len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
 
 
 def listened(plan: Plan) -> list[int]:

@@ -45,6 +45,7 @@ def trainer(
 
     It knows the recipes of the environment that it is started in, and those of --path. Only trainers that know a job's
     recipe, and are of its class, get the job."""
+    from zoo_local.cluster import available_cores
     from zoo_local.processes import Plan, plan_another_trainer
     from zoo_local.status import read_report
     from zoo_server.credentials import make_credentials
@@ -55,7 +56,7 @@ def trainer(
     if missing:
         raise typer.BadParameter(f"{missing[0]} is no folder.", param_hint="--path")
     credentials = make_credentials(layout.secrets)
-    plan = Plan(layout, credentials, ports, 1, 0, threads or len(os.sched_getaffinity(0)), dict(os.environ))
+    plan = Plan(layout, credentials, ports, 1, 0, threads or available_cores(), dict(os.environ))
     process = plan_another_trainer(plan)
     own = {"ZOO_RESOURCE_CLASS": resource_class}
     if path:
