@@ -199,3 +199,16 @@ async def test_a_picture_sent_to_a_model_of_texts_is_refused(directories: dict[s
         assert (type(error), error.reason) == (FailedPrecondition, "TASK_MISMATCH")
         assert (error.metadata["task"], "ClassifyText" in error.message) == ("text-classification", True)
         assert (rig.models.loads == []) is known
+
+
+@pytest.mark.parametrize("known", [True, False], ids=["the catalog knows the task", "only the files tell"])
+async def test_a_tagger_of_words_is_refused_as_what_no_worker_runs(tmp_path: Path, known: bool) -> None:
+    tagger = tiny_text_classifier(tmp_path / "tagger")
+    config = (tagger / "config.json").read_text()
+    (tagger / "config.json").write_text(config.replace("ForSequenceClassification", "ForTokenClassification"))
+    architectures = {TEXTS: "BertForTokenClassification"} if known else {}
+    async with inference_worker(LocalModels({TEXTS: tagger}, architectures=architectures)) as rig:
+        request = pb.ClassifyTextRequest(model=TEXTS, texts=["a cat"])
+        error = await rig.calls().refusal(rig.calls().ask("ClassifyText", request))
+        assert (type(error), error.reason) == (FailedPrecondition, "MODEL_UNSUPPORTED")
+        assert "pull it and run it locally" in error.message
