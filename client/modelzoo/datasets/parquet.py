@@ -89,7 +89,7 @@ def _class_of(feature: Any) -> Any:
     """What names the classes of a column of numbers, or of lists of them; None for one of other things."""
     match feature:
         case {"_type": "ClassLabel"}:
-            return cast(Any, feature)
+            return feature
         case {"_type": "Sequence" | "List" | "LargeList", "feature": inner} | [inner]:
             return _class_of(inner)
         case _:

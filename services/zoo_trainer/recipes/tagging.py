@@ -69,10 +69,11 @@ class TagReader:
         return found
 
     def _words(self, row: Row) -> TaggedText:
-        words, tags = row.get(TOKENS), self._tags(row)
-        if not isinstance(words, list) or not all(isinstance(word, str) for word in cast(list[Any], words)):
-            raise unsuitable(f"{TOKENS} has to be a list of words in every row; one has {str(words)[:80]!a}")
-        texts = cast(list[str], words)
+        tags = self._tags(row)
+        words: Any = row.get(TOKENS)
+        texts = cast(list[Any], words) if isinstance(words, list) else [words]
+        if not all(isinstance(word, str) for word in texts) or not isinstance(words, list):
+            raise unsuitable(f"{TOKENS} has to be a list of words in every row; one has {str(texts)[:80]!a}")
         if len(texts) != len(tags):
             raise unsuitable(f"a row has {len(texts)} {TOKENS} and {len(tags)} {self._second}: {str(row)[:200]!a}")
         places: list[Place] = []
