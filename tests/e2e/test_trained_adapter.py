@@ -1,4 +1,4 @@
-"""A language model that is trained with LoRA, by command: from completions to an adapter that knows its base."""
+"""A language model trained with LoRA, by command: from completions to an adapter, and from that to an answer."""
 
 import json
 import re
@@ -23,7 +23,7 @@ def completions(first: int, last: int) -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
-def test_a_language_model_becomes_an_adapter_that_fits_its_base(starters: Cluster, tmp_path: Path) -> None:
+def test_a_language_model_becomes_an_adapter_that_is_merged_and_answers(starters: Cluster, tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").write_text(completions(0, ROWS))
     (tmp_path / "test.jsonl").write_text(completions(ROWS, ROWS + HELD_OUT))
     access = ("--url", starters.url, "--key", starters.admin_key)
@@ -52,3 +52,6 @@ def test_a_language_model_becomes_an_adapter_that_fits_its_base(starters: Cluste
     lineage = zoo(*access, "lineage", f"{NAMESPACE}/keeper@1", "--up")
     assert f"{BASE}@1" in lineage
     assert "adapter" in lineage
+    zoo(*access, "merge", f"{NAMESPACE}/keeper@1", "--to", f"{NAMESPACE}/whole")
+    answer = zoo(*access, "run", f"{NAMESPACE}/whole", "Room 40?", "--raw", "--temperature", "0", "--max-tokens", "12")
+    assert "room" in answer
