@@ -138,12 +138,12 @@ def test_a_text_classifier_is_trained_measured_and_used(home: Home) -> None:
     said = walked(home, "docs/tutorials/text-classifier.md")
     for promised in (
         "recipe    text-classification",
-        "demo/topics@1",
+        "study/topics@1",
         "zoo/all-minilm-l6-v2@1",
-        "demo/topics-data@1",
+        "study/topics-data@1",
         "fine-tuned",
         "SUCCEEDED",
-        "demo/topics@2 READY",
+        "study/topics@2 READY",
     ):
         assert promised in said
     table = re.search(r"^accuracy +(\S+) +(\S+) +(\S+) +test +120\b", said, re.MULTILINE)
