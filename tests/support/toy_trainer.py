@@ -1,6 +1,7 @@
 """The process `zoo-trainer`, but for its child, which learns nothing and needs no torch.
 
-python toy_trainer.py [FILE]    where FILE is said a child makes it at its end, and hangs where it is there already
+python toy_trainer.py [FILE]    where FILE is said a child makes it at its end; where it is there already, the child
+                                writes its job's name into it and hangs
 """
 
 import asyncio
@@ -36,6 +37,7 @@ def child(file: str, folder: Path, agent: int, events: int) -> None:
     report = Report(os.fdopen(events, "w"))
     report.log("begun")
     if file and Path(file).exists():
+        Path(file).write_text(task.lease.job.name)
         threading.Event().wait()
     rate = task.lease.job.spec.parameters["learning_rate"]
     made = folder / "made"

@@ -42,15 +42,15 @@ async def test_a_sweep_of_eight_trials_outlives_an_agent_and_promotes_the_best(
     async with running_training(zoo, f"sqlite:///{tmp_path}/training.db", POLICY) as service:
         at = Services(service.address, zoo.addresses[ARTIFACT])
         # The first one's child trains one job, and hangs in the next.
-        mortal_program = (TOY, str(tmp_path / "trained"))
-        with trainer_process(tmp_path / "node", at, "first", identity, mortal_program) as first:
-            (mortal,) = await eventually(lambda: registered(service, 1), within_s=PATIENCE_S)
+        hung = tmp_path / "hung"
+        with trainer_process(tmp_path / "node", at, "first", identity, (TOY, str(hung))) as first:
+            await eventually(lambda: registered(service), within_s=PATIENCE_S)
+            name = (await service.ann.CreateSweep(pb.CreateSweepRequest(sweep=sweep()))).sweep.name
+            lost = await eventually(lambda: written(hung), within_s=PATIENCE_S)
             with trainer_process(tmp_path / "node", at, "second", identity, (TOY,)):
-                await eventually(lambda: registered(service, 2), within_s=PATIENCE_S)
-                name = (await service.ann.CreateSweep(pb.CreateSweepRequest(sweep=sweep()))).sweep.name
-                lost = await eventually(lambda: hung(service, mortal, tmp_path / "trained"), within_s=PATIENCE_S)
+                await eventually(lambda: both_at_work(service), within_s=PATIENCE_S)
                 first.kill()
-                await lapse(service, mortal)
+                await lapse(service, lost)
 
                 async def done() -> sweep_pb2.Sweep | None:
                     await service.publish()
@@ -86,33 +86,28 @@ def measured(job: job_pb2.Job) -> float:
     return next(each.after for each in job.measured if each.metric == "accuracy")
 
 
-async def registered(service: TrainingService, count: int) -> list[str] | None:
-    """The agents' names, as soon as there are so many."""
+async def registered(service: TrainingService) -> bool:
+    """An agent has brought its recipes."""
     async with service.database.read() as connection:
-        names = list(await connection.scalars(select(trainers.c.name).order_by(trainers.c.name)))
-    return names if len(names) == count else None
+        return await connection.scalar(select(trainers.c.name)) is not None
 
 
-async def hung(service: TrainingService, trainer: str, trained: Path) -> str | None:
-    """The job that the agent is at, once it has trained another and said something of this one."""
-    mine = (jobs.c.trainer == trainer, jobs.c.state == "RUNNING", jobs.c.lease_expires.is_not(None))
+async def written(file: Path) -> str | None:
+    return file.read_text() if file.exists() else None
+
+
+async def both_at_work(service: TrainingService) -> bool:
+    """Each of two agents holds a job."""
+    holders = select(jobs.c.trainer).where(jobs.c.state == "RUNNING", jobs.c.lease_expires.is_not(None)).distinct()
     async with service.database.read() as connection:
-        job = await connection.scalar(select(jobs.c.name).where(*mine, jobs.c.renewals > 0))
-    return job if trained.exists() and job not in await made_by(service, trainer) else None
+        return len(list(await connection.scalars(holders))) == 2
 
 
-async def made_by(service: TrainingService, trainer: str) -> list[str]:
-    made = (jobs.c.trainer == trainer, jobs.c.made.is_not(None))
-    async with service.database.read() as connection:
-        return list(await connection.scalars(select(jobs.c.name).where(*made)))
-
-
-async def lapse(service: TrainingService, trainer: str) -> None:
+async def lapse(service: TrainingService, job: str) -> None:
     """The dead agent's lease is over, and so is the wait for the next attempt."""
-    mine = (jobs.c.trainer == trainer, jobs.c.state == "RUNNING", jobs.c.lease_expires.is_not(None))
     async with service.database.write() as connection:
-        await connection.execute(update(jobs).where(*mine).values(lease_expires=LONG_AGO))
+        await connection.execute(update(jobs).where(jobs.c.name == job).values(lease_expires=LONG_AGO))
     await service.upkeep.reconciler.round()
     async with service.database.write() as connection:
-        await connection.execute(update(jobs).where(jobs.c.trainer == trainer).values(run_after=LONG_AGO))
+        await connection.execute(update(jobs).where(jobs.c.name == job).values(run_after=LONG_AGO))
     await service.upkeep.reconciler.round()
