@@ -133,6 +133,7 @@ class _Course:
                 settings,
                 self._seed,
                 notes,
+                splits.validation,
             )
         )
         for note in notes:

@@ -18,7 +18,7 @@ __all__ = ["Row", "Rows", "digest_of", "store_rows"]
 
 DIGEST_BYTES = 8
 # What is to be learned of a row: rows that differ in it alone are the same example.
-LABEL_COLUMNS = frozenset({"label", "labels", "category", "class", "objects"})
+LABEL_COLUMNS = frozenset({"label", "labels", "category", "class", "objects", "tags", "ner_tags", "entities", "score"})
 # JSON has no bytes: an object of this key alone, with base64, stands for them.
 BYTES = "\0bytes"
 

@@ -3,9 +3,10 @@
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from modelzoo.errors import InvalidArgument
+from zoo_trainer.recipes.learner import Start
 from zoo_trainer.rows import Row, Rows
 
 if TYPE_CHECKING:
@@ -57,19 +58,22 @@ def own_labels(config: Mapping[str, object]) -> list[str]:
 
 
 def find_classes(
-    train: Rows, held_out: Rows, column: str, own: Sequence[str], notes: list[str], look: Callable[[Row], None]
+    start: Start[Any], column: str, own: Sequence[str], look: Callable[[Row], None] | None = None
 ) -> Classes:
-    """The labels of all rows, each of which `look` sees once: as the base has them where it has all of them, or else
-    in alphabetical order. DATASET_UNSUITABLE where there are fewer than two, or more than a classifier would have."""
+    """The labels of all rows, each of which `look` sees once: as the base has them (`own`) where it has all of them,
+    or else in alphabetical order. DATASET_UNSUITABLE where there are fewer than two, or more than a classifier would
+    have."""
 
-    def counted(rows: Rows) -> Counter[str]:
+    def counted(splits: Sequence[Rows]) -> Counter[str]:
         counts = Counter[str]()
-        for row in rows:
-            look(row)
-            counts[_name(row, column)] += 1
+        for rows in splits:
+            for row in rows:
+                if look is not None:
+                    look(row)
+                counts[_name(row, column)] += 1
         return counts
 
-    counts, measured = counted(train), counted(held_out)
+    counts, measured = counted([start.train]), counted(start.measured)
     if len(counts) < 2:
         raise _unsuitable(f"all rows have the same label, {next(iter(counts), '')!a}: there is nothing to tell apart")
     if len(counts) > LABELS_MAX:
@@ -77,7 +81,7 @@ def find_classes(
             f"it has {len(counts):,} different labels, more than {LABELS_MAX:,}; is `{column}` the right column?"
         )
     if unseen := sorted(measured.keys() - counts.keys()):
-        notes.append(
+        start.notes.append(
             f"{len(unseen)} labels stand in held-out rows alone and cannot be learned: {', '.join(unseen[:SHOWN])}."
         )
     found = {*counts, *measured}

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, cast
 from pydantic import Field
 
 from modelzoo.errors import FailedPrecondition, InvalidArgument
+from zoo_trainer.recipes.class_labels import own_labels
 from zoo_trainer.recipes.settings import TrainingSettings
 
 if TYPE_CHECKING:
@@ -88,9 +89,7 @@ def labels_of(base: Path) -> list[str]:
     """What the base's head answers, in its order; of a base without a head, what its config says."""
     from modelzoo.loading import read_json
 
-    config: Any = read_json(base / "config.json") or {}
-    names: dict[str, Any] = config.get("id2label") or {}
-    return [str(names.get(str(number))) for number in range(len(names))]
+    return own_labels(cast(dict[str, object], read_json(base / "config.json") or {}))
 
 
 def freeze(model: "nn.Module", settings: EncoderSettings) -> None:

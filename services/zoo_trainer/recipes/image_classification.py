@@ -96,11 +96,9 @@ class _ImageClassifier:
         self._column = column_of(start.train[0], PICTURES)
         config: Any = read_json(start.base / "config.json") or {}
         self._classes = find_classes(
-            start.train,
-            start.held_out,
+            start,
             column_of(start.train[0], LABELS),
             [] if settings.new_head else own_labels(config),
-            start.notes,
             lambda row: check_picture(row, self._column, start.train.root),
         )
         self.model, new, self._processor = _open(start.base, self._classes)

@@ -36,6 +36,13 @@ class Start(Generic[S]):
     seed: int
     notes: list[str] = field(default_factory=list[str])
     """Sentences for people about what was decided or passed over; they get into the events and the card."""
+    validation: Rows | None = None
+    """What is looked at meanwhile, if anything is."""
+
+    @property
+    def measured(self) -> tuple[Rows, ...]:
+        """All rows that are never trained on."""
+        return (self.held_out,) if self.validation is None else (self.held_out, self.validation)
 
 
 class Learner(Protocol):

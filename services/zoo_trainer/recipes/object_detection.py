@@ -178,21 +178,21 @@ class _Detector:
 
     def _order(self, own: list[str], new_head: bool) -> tuple[list[str], bool]:
         """The labels, and whether they need a new head: as the base has them, or in alphabetical order."""
-        train, held_out = (
+        train, *measured = (
             Counter(label for row in rows for label in labels_of(row))
-            for rows in (self._start.train, self._start.held_out)
+            for rows in (self._start.train, *self._start.measured)
         )
         if not train:
             raise _unsuitable("nothing is marked in the pictures to train on")
-        if not held_out:
+        if not measured[0]:
             raise _unsuitable("nothing is marked in the pictures to measure on: add a test split that has objects")
         if len(train) > LABELS_MAX:
             raise _unsuitable(f"it has {len(train):,} different labels, more than {LABELS_MAX:,}")
-        if unseen := sorted(held_out.keys() - train.keys()):
+        if unseen := sorted({label for each in measured for label in each} - train.keys()):
             self._start.notes.append(
                 f"{len(unseen)} labels stand in held-out pictures alone and cannot be learned: {', '.join(unseen[:5])}."
             )
-        found = {*train, *held_out}
+        found = {*train, *unseen}
         return (own, False) if found <= set(own) and not new_head else (sorted(found), True)
 
     def _example(self, row: Row, root: Path) -> _Example:

@@ -149,7 +149,13 @@ class _TokenClassifier:
     def _order(self, own: list[str], new_head: bool) -> tuple[list[str], bool]:
         """The tags, and whether they need a new head: as the base has them, or `O` and then by label."""
         train = Counter(tag[2:] for row in self._start.train for tag in self._reader.read(row).tags if tag != OUTSIDE)
-        held_out = {tag[2:] for row in self._start.held_out for tag in self._reader.read(row).tags if tag != OUTSIDE}
+        held_out = {
+            tag[2:]
+            for rows in self._start.measured
+            for row in rows
+            for tag in self._reader.read(row).tags
+            if tag != OUTSIDE
+        }
         if not train:
             raise unsuitable("none of its words is in an entity: there is nothing to find")
         if len(train) > LABELS_MAX:

@@ -104,6 +104,15 @@ def test_it_stops_when_evaluations_get_no_better_and_keeps_the_best(
     assert "weights of step 2, the best" in (done.result / "README.md").read_text()
 
 
+def test_a_label_of_validation_alone_is_counted_as_missed(encoder: Path, tmp_path: Path) -> None:
+    rows = topics(40)
+    seen = [row for row in rows if row["label"] != "tool"]
+    data = write_rows(tmp_path / "data", train=seen[:20], validation=rows[30:], test=seen[20:])
+    done = classify(tmp_path, encoder, data, {}, steps=2, patience=1)
+    assert done.release.outcome == pb.OUTCOME_TRAINED
+    assert "1 labels stand in held-out rows alone and cannot be learned: tool." in done.logs
+
+
 def test_a_budget_of_time_ends_the_training_and_publishes(encoder: Path, topic_data: Path, tmp_path: Path) -> None:
     leased = lease("text-classification", {}, epochs=1000)
     leased.job.spec.budget.wall_time.FromMilliseconds(1)

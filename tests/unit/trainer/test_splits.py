@@ -8,7 +8,7 @@ import pytest
 
 from modelzoo.errors import InvalidArgument
 from support.training import topics, write_rows
-from zoo_trainer.rows import digest_of
+from zoo_trainer.rows import Row, digest_of
 from zoo_trainer.splits import Splits, divide
 
 
@@ -42,6 +42,20 @@ def test_the_same_text_is_never_on_both_sides_whatever_its_label(tmp_path: Path)
     sides = [texts(parted.train), texts(parted.validation), texts(parted.held_out)]
     assert sum(map(len, sides)) == 40
     assert parted.repeated == 0
+
+
+@pytest.mark.parametrize(
+    ("row", "learned"),
+    [
+        ({"tokens": ["a", "b"]}, "ner_tags"),
+        ({"text": "a b"}, "entities"),
+        ({"sentence1": "a", "sentence2": "b"}, "score"),
+        ({"image": b"a"}, "objects"),
+    ],
+)
+def test_what_is_to_be_learned_does_not_make_another_example(tmp_path: Path, row: Row, learned: str) -> None:
+    assert digest_of({**row, learned: [1, 2]}, tmp_path) == digest_of({**row, learned: [2, 1]}, tmp_path)
+    assert digest_of({**row, "more": 1}, tmp_path) != digest_of(row, tmp_path)
 
 
 def test_rows_that_stand_in_train_and_test_are_counted(tmp_path: Path) -> None:
