@@ -33,9 +33,9 @@ def read_parquet(
             with open_file(path) as file:
                 count, own = _footer(path, file, sizes[path])
             rows += count
-            if features is not None and own != features:
+            if features is not None and _bare(own) != _bare(features):
                 raise dataset_invalid(f"{path} has other columns than {splits[found[0].name if found else name][0]}")
-            features = own
+            features = own if features is None else _joined(features, own)
         found.append(Split(name, rows, sum(sizes[path] for path in paths), len(paths)))
     return DatasetFacts("parquet", tuple(found), features or ())
 
@@ -107,9 +107,32 @@ def _footer(path: str, file: BinaryIO, size: int) -> tuple[int, tuple[Feature, .
     try:
         schema = opened.schema_arrow
         rows = int(opened.metadata.num_rows)
+        lacking = _columns_with_gaps(opened.metadata)
     except Exception as error:
         raise dataset_invalid(f"{path} cannot be read as Parquet ({type(error).__name__})") from error
-    return rows, tuple(Feature(column.name, _type(column), column.nullable) for column in schema)
+    return rows, tuple(Feature(column.name, _type(column), column.name in lacking) for column in schema)
+
+
+def _bare(features: tuple[Feature, ...]) -> list[tuple[str, str]]:
+    return [(each.name, each.type) for each in features]
+
+
+def _joined(some: tuple[Feature, ...], others: tuple[Feature, ...]) -> tuple[Feature, ...]:
+    """Of the same columns."""
+    pairs = zip(some, others, strict=True)
+    return tuple(Feature(one.name, one.type, one.optional or other.optional) for one, other in pairs)
+
+
+def _columns_with_gaps(metadata: Any) -> set[str]:
+    """Flat columns of which some rows have no value, as far as the file says how many. That a column may lack values
+    says nothing: most writers declare all of them so."""
+    groups = (metadata.row_group(number) for number in range(metadata.num_row_groups))
+    chunks = (group.column(number) for group in groups for number in range(group.num_columns))
+    return {
+        str(chunk.path_in_schema)
+        for chunk in chunks
+        if chunk.is_stats_set and chunk.statistics.has_null_count and chunk.statistics.null_count
+    }
 
 
 def _type(column: Any) -> str:

@@ -80,6 +80,19 @@ def test_parquet_is_read_from_its_footer_alone():
     assert "truncated" in refused({"a.parquet": b""}).message
 
 
+def test_a_parquet_column_lacks_values_only_where_some_row_has_none():
+    import pyarrow
+    from pyarrow import parquet
+
+    whole, holed = io.BytesIO(), io.BytesIO()
+    parquet.write_table(pyarrow.table({"text": ["a", "b"], "image": [b"1", b"2"]}), whole)
+    parquet.write_table(pyarrow.table({"text": ["c", None], "image": [b"3", b"4"]}), holed)
+    files = {"train.parquet": whole.getvalue(), "test.parquet": whole.getvalue()}
+    assert [feature.optional for feature in read(files).features] == [False, False]
+    files["train-2.parquet"] = holed.getvalue()
+    assert {feature.name for feature in read(files).features if feature.optional} == {"text"}
+
+
 def test_folders_of_pictures_are_their_labels():
     facts = read(
         {"train/cat/1.png": PNG, "train/cat/2.jpg": PNG, "train/dog/1.png": PNG, "test/dog/9.png": PNG, "README.md": ""}
