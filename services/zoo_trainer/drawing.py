@@ -4,6 +4,7 @@ before: so a training goes on at any step as if it had never stopped, whatever i
 from collections.abc import Iterator
 from typing import Any, NamedTuple, cast
 
+import blake3
 import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
@@ -11,9 +12,6 @@ from zoo_trainer.plan import Plan
 from zoo_trainer.recipes.learner import Learner
 
 __all__ = ["EpochLoader", "open_loader"]
-
-# Draws of one epoch are apart from those of another by more than there are rows.
-ROWS_MAX = 2**40
 
 
 class Draw(NamedTuple):
@@ -74,4 +72,6 @@ def open_loader(learner: Learner, plan: Plan) -> EpochLoader:
 
 
 def _generator(seed: int, epoch: int, number: int) -> torch.Generator:
-    return torch.Generator().manual_seed((seed * 1_000_003 + epoch) * ROWS_MAX % 2**62 + number)
+    # Of what a generator is seeded with, torch looks at 32 bits alone: those have to come from all three.
+    digest = blake3.blake3(f"{seed}/{epoch}/{number}".encode()).digest(4)
+    return torch.Generator().manual_seed(int.from_bytes(digest, "big"))

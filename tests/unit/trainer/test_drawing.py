@@ -1,0 +1,75 @@
+"""The order in which rows are learned from: each once in an epoch, the same steps however they are cut."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from zoo.training.v1 import job_pb2
+from zoo_trainer.drawing import open_loader
+from zoo_trainer.evaluation import Measurement
+from zoo_trainer.plan import make_plan
+from zoo_trainer.recipes.settings import TrainingSettings
+
+BATCH = 8
+ROWS = 45 * BATCH + 3
+
+
+class Rows:
+    """A learner of numbers."""
+
+    is_adapter = False
+
+    def __init__(self) -> None:
+        self.model = nn.Linear(1, 1)
+        self.rows: Sequence[Any] = [n * 7919 % ROWS for n in range(ROWS)]
+
+    def encode(self, row: Any, generator: torch.Generator) -> Any:
+        return row
+
+    def collate(self, examples: Sequence[Any]) -> dict[str, Any]:
+        return {"rows": list(examples)}
+
+    def items(self, batch: Any) -> int:
+        return len(batch["rows"])
+
+    def loss(self, model: nn.Module, batch: Any) -> torch.Tensor: ...
+
+    def measure(self, rows: Any, batch_size: int, orders: Any) -> Measurement: ...
+
+    def save(self, folder: Any) -> None: ...
+
+
+def steps(learner: Rows, micro_batch: int = 0, epoch: int = 0, seed: int = 5) -> list[list[int]]:
+    settings = TrainingSettings(batch_size=BATCH, micro_batch_size=micro_batch)
+    loader = open_loader(learner, make_plan(settings, job_pb2.Budget(epochs=2), ROWS, seed))
+    loader.set_epoch(epoch)
+    drawn = [row for batch in loader for row in batch["rows"]]
+    return [drawn[start : start + BATCH] for start in range(0, ROWS, BATCH)]
+
+
+class Drawing(Rows):
+    def encode(self, row: Any, generator: torch.Generator) -> Any:
+        return torch.rand((), generator=generator, dtype=torch.float64).item()
+
+
+def draws(seed: int, epoch: int) -> list[float]:
+    """What the rows draw."""
+    return sorted(each for step in steps(Drawing(), epoch=epoch, seed=seed) for each in step)
+
+
+def test_an_epoch_has_each_row_once_in_an_order_of_its_own_however_steps_are_cut() -> None:
+    learner = Rows()
+    found = steps(learner)
+    assert sorted(row for step in found for row in step) == list(range(ROWS))
+    assert steps(learner, micro_batch=2) == found
+    assert steps(learner, epoch=1) != found
+    assert steps(learner, seed=6) != found
+
+
+def test_what_a_row_draws_is_another_in_each_epoch_and_for_each_seed() -> None:
+    drawn = {tuple(draws(seed, epoch)) for seed in (1, 2) for epoch in (0, 1)}
+    assert len(drawn) == 4
+    assert draws(1, 0) == draws(1, 0)
+    assert len(set(draws(1, 0))) == ROWS
