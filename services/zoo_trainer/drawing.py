@@ -1,7 +1,7 @@
 """In which order rows are learned from. All of it follows from the seed and the epoch, and nothing from what was drawn
 before: so a training goes on at any step as if it had never stopped, whatever its batches are cut into."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple, cast
 
 import blake3
@@ -9,9 +9,12 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from zoo_trainer.plan import Plan
-from zoo_trainer.recipes.learner import Learner
+from zoo_trainer.recipes.learner import HasSizes, Learner
 
 __all__ = ["EpochLoader", "open_loader"]
+
+# Steps whose rows are sorted by size together: many, so that little is padded; not all, so that batches stay mixed.
+POOL_STEPS = 20
 
 
 class Draw(NamedTuple):
@@ -22,23 +25,25 @@ class Draw(NamedTuple):
 
 
 class _Batches(Sampler[list[Draw]]):
-    def __init__(self, rows: int, size: int, seed: int) -> None:
+    def __init__(self, rows: int, plan: Plan, sizes: Sequence[int] | None) -> None:
         self._rows = rows
-        self._size = size
-        self._seed = seed
+        self._plan = plan
+        self._sizes = sizes
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
         self._epoch = epoch
 
     def __len__(self) -> int:
-        return -(-self._rows // self._size)
+        return -(-self._rows // self._plan.micro_batch)
 
     def __iter__(self) -> Iterator[list[Draw]]:
-        generator = _generator(self._seed, self._epoch, 0)
-        order = cast(list[int], cast(Any, torch.randperm(self._rows, generator=generator)).tolist())
-        for start in range(0, self._rows, self._size):
-            yield [Draw(self._epoch, row) for row in order[start : start + self._size]]
+        generator = _generator(self._plan.seed, self._epoch, 0)
+        order = _shuffled(self._rows, generator)
+        if self._sizes is not None:
+            order = _beside_their_like(order, self._sizes, self._plan.batch_size, generator)
+        for batch in _cut(order, self._plan.micro_batch):
+            yield [Draw(self._epoch, row) for row in batch]
 
 
 class _Examples(Dataset[Any]):
@@ -64,11 +69,34 @@ class EpochLoader(DataLoader[Any]):
 def open_loader(learner: Learner, plan: Plan) -> EpochLoader:
     return EpochLoader(
         _Examples(learner, plan.seed),
-        batch_sampler=_Batches(len(learner.rows), plan.micro_batch, plan.seed),
+        batch_sampler=_Batches(len(learner.rows), plan, learner.sizes if isinstance(learner, HasSizes) else None),
         collate_fn=learner.collate,
         # Its own: a loader draws a number whenever it begins, which nobody else's draws may depend on.
         generator=torch.Generator().manual_seed(plan.seed),
     )
+
+
+def _beside_their_like(
+    order: list[int], sizes: Sequence[int], batch_size: int, generator: torch.Generator
+) -> list[int]:
+    """The rows as steps of like size, the steps of each pool in an order at random. A step that is not full stays last:
+    the others would be cut elsewhere."""
+    found: list[int] = []
+    for pool in _cut(order, POOL_STEPS * batch_size):
+        rest = len(pool) % batch_size
+        steps = _cut(sorted(pool[: len(pool) - rest], key=lambda row: sizes[row]), batch_size)
+        for number in _shuffled(len(steps), generator):
+            found += steps[number]
+        found += pool[len(pool) - rest :]
+    return found
+
+
+def _cut(rows: list[int], size: int) -> list[list[int]]:
+    return [rows[start : start + size] for start in range(0, len(rows), size)]
+
+
+def _shuffled(count: int, generator: torch.Generator) -> list[int]:
+    return cast(list[int], cast(Any, torch.randperm(count, generator=generator)).tolist())
 
 
 def _generator(seed: int, epoch: int, number: int) -> torch.Generator:

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar, runtime_checkable
 
 from zoo_trainer.rows import Rows
 from zoo_trainer.stopping import Orders
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 else:
     Measurement = Any
 
-__all__ = ["Learner", "Measurement", "Start"]
+__all__ = ["HasSizes", "Learner", "Measurement", "Start"]
 
 S = TypeVar("S")
 
@@ -84,3 +84,12 @@ class Learner(Protocol):
         The model is what would be loaded from there afterwards, to the last bit, in float32.
         """
         ...
+
+
+@runtime_checkable
+class HasSizes(Protocol):
+    """What a Learner may have besides."""
+
+    sizes: Sequence[int] | None
+    """Of each of `rows`, something that grows with what computing it costs: rows of like size are learned from
+    together, so that little is padded. None: together are whichever the draw brings together."""

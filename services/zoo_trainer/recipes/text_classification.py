@@ -36,6 +36,8 @@ TEXTS = ("text", "sentence", "content")
 class TextClassificationSettings(EncoderSettings):
     class_weights: bool = False
     """Weigh each label by how rare it is, so that rare ones are not passed over."""
+    similar_lengths: bool = False
+    """Learn from texts of similar length together: little is padded, so steps are faster where lengths differ much."""
     new_head: bool = False
     """Draw a new head even where the base has one for these labels."""
 
@@ -52,6 +54,7 @@ class _TextClassifier:
         self._text = column_of(first, TEXTS)
         own = [] if start.settings.new_head else labels_of(start.base)
         self._classes = find_classes(start, column_of(first, LABELS), own)
+        self.sizes = [len(text_of(row, self._text)) for row in start.train] if start.settings.similar_lengths else None
         self._encoder = open_encoder(
             start.base,
             MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING,

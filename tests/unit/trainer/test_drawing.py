@@ -1,8 +1,10 @@
 """The order in which rows are learned from: each once in an epoch, the same steps however they are cut."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
+import pytest
 import torch
 from torch import nn
 
@@ -17,13 +19,15 @@ ROWS = 45 * BATCH + 3
 
 
 class Rows:
-    """A learner of numbers."""
+    """A learner of numbers, whose sizes they are."""
 
     is_adapter = False
 
-    def __init__(self) -> None:
+    def __init__(self, sizes: Sequence[int] | None) -> None:
         self.model = nn.Linear(1, 1)
         self.rows: Sequence[Any] = [n * 7919 % ROWS for n in range(ROWS)]
+        if sizes is not None:
+            self.sizes = sizes
 
     def encode(self, row: Any, generator: torch.Generator) -> Any:
         return row
@@ -56,11 +60,17 @@ class Drawing(Rows):
 
 def draws(seed: int, epoch: int) -> list[float]:
     """What the rows draw."""
-    return sorted(each for step in steps(Drawing(), epoch=epoch, seed=seed) for each in step)
+    return sorted(each for step in steps(Drawing(None), epoch=epoch, seed=seed) for each in step)
 
 
-def test_an_epoch_has_each_row_once_in_an_order_of_its_own_however_steps_are_cut() -> None:
-    learner = Rows()
+def spread(found: list[list[int]]) -> float:
+    return sum(max(step) - min(step) for step in found) / len(found)
+
+
+@pytest.mark.parametrize("is_sorted", [False, True])
+def test_an_epoch_has_each_row_once_in_an_order_of_its_own_however_steps_are_cut(is_sorted: bool) -> None:
+    rows = Rows(None)
+    learner = Rows(list(rows.rows)) if is_sorted else rows
     found = steps(learner)
     assert sorted(row for step in found for row in step) == list(range(ROWS))
     assert steps(learner, micro_batch=2) == found
@@ -73,3 +83,11 @@ def test_what_a_row_draws_is_another_in_each_epoch_and_for_each_seed() -> None:
     assert len(drawn) == 4
     assert draws(1, 0) == draws(1, 0)
     assert len(set(draws(1, 0))) == ROWS
+
+
+def test_rows_of_like_size_are_learned_from_together_and_steps_stay_mixed() -> None:
+    mixed = steps(Rows(None))
+    alike = steps(Rows(list(Rows(None).rows)))
+    assert spread(alike) < spread(mixed) / 5
+    middles = [sum(step) / len(step) for step in alike]
+    assert sum(one > other for one, other in pairwise(middles)) > len(middles) / 4

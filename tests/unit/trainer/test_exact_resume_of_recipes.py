@@ -21,6 +21,7 @@ from zoo.training.v1 import event_pb2
 from zoo_trainer.recipes import Recipe, Start, find_recipe
 
 STEPS, CHECKPOINT_STEPS = 6, 2
+TEXT = {"batch_size": 8, "learning_rate": 0.003}
 SPEECH = {"batch_size": 4, "learning_rate": 0.003}
 
 
@@ -83,7 +84,7 @@ def scored_pairs(folder: Path) -> Path:
 
 
 CASES = (
-    Case("text-classification", tiny_sentence_encoder, labelled_texts, {"batch_size": 8, "learning_rate": 0.003}),
+    Case("text-classification", tiny_sentence_encoder, labelled_texts, {**TEXT, "similar_lengths": True}),
     Case("causal-lm", tiny_llama, completions, {"batch_size": 4, "learning_rate": 0.01, "lora_dropout": 0.1}),
     Case("causal-lm", tiny_llama, completions, {"batch_size": 4, "learning_rate": 0.001, "method": "full"}),
     Case("image-classification", tiny_resnet, few_shades, {"batch_size": 6, "augmentation": "strong", "flips": "on"}),
