@@ -28,8 +28,8 @@ def lineage(
     down: Annotated[bool, typer.Option("--down", help="Only what was made from it.")] = False,
     depth: Annotated[int, typer.Option(min=1, max=16, metavar="STEPS", help="How far to look.")] = 16,
 ) -> None:
-    """Draw what a version was made from, and what was made from it, as `zoo push --parent` said. Parents that you may
-    not see are shown as hidden."""
+    """Draw what a version was made from, with which dataset and by which job, and what was made from it, as `zoo push
+    --parent` and trainings said. Parents that you may not see are shown as hidden."""
     with open_client() as client:
         found = client.lineages.get(ref, direction="both" if up == down else "up" if up else "down", depth=depth)
     answer(found, lambda: _print(found))
@@ -72,11 +72,15 @@ def _drawn(
         again = index in shown and bool(beyond)
         shown.add(index)
         kind = edge.kind.lower().replace("_", "-")
-        by = f"  by {edge.job}" if edge.job else ""
-        text = f"{kind}  {_node(found.nodes[index])}{by}{'  (drawn above)' if again else ''}"
+        text = f"{kind}  {_node(found.nodes[index])}{_how(edge)}{'  (drawn above)' if again else ''}"
         yield f"{indent}{'└─' if is_last else '├─'} {text}"
         if not again:
             yield from _drawn(found, beyond, up=up, shown=shown, indent=f"{indent}{'  ' if is_last else '│ '} ")
+
+
+def _how(edge: "LineageEdge") -> str:
+    said = (("with", edge.dataset), ("by", edge.job))
+    return "".join(f"  {word} {what}" for word, what in said if what)
 
 
 def _node(node: "LineageNode") -> str:

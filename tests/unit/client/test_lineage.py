@@ -49,6 +49,14 @@ def test_the_command_draws_both_ways(family: Zoo):
     assert value["edges"][0]["kind"] == "QUANTISED"
 
 
+def test_an_edge_is_drawn_with_its_dataset_and_its_job(family: Zoo, client: Client):
+    parent = Parent("team/base@1", "fine_tuned", job="job_1", dataset="team/topics@3")
+    client.lineages.create_edge("team/small@1", parent)
+    drawn = family("lineage", "team/small@1", "--up").stdout.splitlines()
+    assert next(line for line in drawn if "job_1" in line).endswith("  with team/topics@3  by job_1")
+    assert sum("  with " in line for line in drawn) == 1
+
+
 def test_a_hidden_parent_is_drawn_as_hidden(family: Zoo, client: Client, door: FrontDoor, tree: Tree):
     client.create_namespace("secret")
     client.push(tree({"s": b"s"}, "s"), "secret/base")
