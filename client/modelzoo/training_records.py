@@ -66,6 +66,7 @@ class JobSpec:
     promotion: Promotion = Promotion()
     seed: int = 0
     executor: str = ""
+    processes: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,7 +200,8 @@ class Parameter:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """A way to train. `columns` are what the dataset needs, of several names that are parted by `|` one."""
+    """A way to train. `columns` are what the dataset needs, of several names that are parted by `|` one. `executors`
+    and `processes` say how those who know it run its jobs: by what, and of how many processes at most."""
 
     name: str
     description: str
@@ -211,6 +213,8 @@ class Recipe:
     lower_is_better: bool
     update_time: datetime | None
     resource_classes: tuple[str, ...]
+    executors: tuple[str, ...]
+    processes: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,8 @@ def recipe(pb: recipe_pb2.Recipe) -> records.Recipe:
         lower_is_better=pb.lower_is_better,
         update_time=time(pb.update_time),
         resource_classes=tuple(pb.resource_classes),
+        executors=tuple(pb.executors),
+        processes=pb.processes,
     )
 
 
@@ -105,6 +107,7 @@ def spec_to_pb(spec: records.JobSpec) -> job_pb2.JobSpec:
         max_attempts=spec.max_attempts,
         seed=spec.seed,
         executor=spec.executor,
+        processes=spec.processes,
     )
     pb.parameters.update(dict(spec.parameters))
     if deadline := to_timestamp(spec.deadline):
@@ -152,6 +155,7 @@ def _spec(pb: job_pb2.JobSpec) -> records.JobSpec:
         promotion=promotion,
         seed=pb.seed,
         executor=pb.executor,
+        processes=pb.processes,
     )
 
 

@@ -6,7 +6,8 @@ from modelzoo.errors import FailedPrecondition, InvalidArgument, ZooError
 from zoo_training.catalog import CatalogVersion, Column, Dataset
 from zoo_training.parameters import nearest
 from zoo_training.recipe import Recipe, fits, missing_columns
-from zoo_training.recipes import RegisteredTrainers
+from zoo_training.recipes import RegisteredTrainers, Trainer
+from zoo_training.spec import JobSpec
 
 __all__ = ["check_dataset", "choose_recipe", "find_recipe", "require_trainer"]
 
@@ -85,19 +86,33 @@ def check_dataset(recipe: Recipe, base: CatalogVersion, dataset: CatalogVersion,
         )
 
 
-def require_trainer(recipe: Recipe, resource_class: str, executor: str, registered: RegisteredTrainers) -> None:
+def require_trainer(recipe: Recipe, spec: JobSpec, registered: RegisteredTrainers) -> None:
     """Raise TRAINER_MISSING unless a trainer that was seen lately could do it."""
+    resource_class, executor, processes = spec.resource_class, spec.executor, spec.processes
     knowing = [trainer for trainer in registered.trainers if recipe.digest in trainer.descriptions]
-    if any(trainer.resource_class == resource_class and executor in trainer.executors for trainer in knowing):
+    if any(trainer.serves(resource_class, executor, processes) for trainer in knowing):
         return
-    there = sorted({f"{one.resource_class} by {executor}" for one in knowing for executor in one.executors})
+    there = sorted({_offer(one, executor) for one in knowing for executor in one.executors})
     advice = f"there are some for {', '.join(there)}" if there else "start one, and create the job again"
     raise FailedPrecondition(
         "TRAINER_MISSING",
         f"no trainer of the resource class '{resource_class}' that knows the recipe '{recipe.name}' and the executor "
-        f"'{executor}' has been seen in the last minutes: {advice}",
-        metadata={"resource_class": resource_class, "recipe": recipe.name, "executor": executor},
+        f"'{executor}'{_with(processes)} has been seen in the last minutes: {advice}",
+        metadata={
+            "resource_class": resource_class,
+            "recipe": recipe.name,
+            "executor": executor,
+            "processes": str(processes),
+        },
     )
+
+
+def _offer(trainer: Trainer, executor: str) -> str:
+    return f"{trainer.resource_class} by {executor}{_with(trainer.processes)}"
+
+
+def _with(processes: int) -> str:
+    return f" with {processes} processes" if processes > 1 else ""
 
 
 def _names(dataset: CatalogVersion) -> list[str]:

@@ -178,6 +178,7 @@ async def insert_job(change: Change, new: NewJob, creator: str, queued_most: int
         "recipe": spec.recipe,
         "recipe_digest": new.recipe_digest,
         "executor": spec.executor,
+        "processes": spec.processes,
         "resource_class": spec.resource_class,
         "creator": creator,
         "retry_of": new.retry_of,

@@ -39,8 +39,8 @@ _ENDED = prometheus_client.Counter("zoo_training_attempts_total", "Attempts that
 
 
 class Leasing(Protocol):
-    """A trainer that wants a job. It gets those of its class whose executor it has, and whose recipe as they were
-    checked by it: `descriptions` are digests."""
+    """A trainer that wants a job. It gets those of its class whose executor it has, of at most so many processes, and
+    whose recipe as they were checked by it: `descriptions` are digests."""
 
     @property
     def name(self) -> str: ...
@@ -54,6 +54,8 @@ class Leasing(Protocol):
     def descriptions(self) -> Collection[str]: ...
     @property
     def executors(self) -> Collection[str]: ...
+    @property
+    def processes(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,6 +271,7 @@ def _suits(trainer: Leasing) -> tuple[ColumnElement[bool], ...]:
             and_(jobs.c.recipe_digest == "", jobs.c.recipe.in_(sorted(trainer.recipes))),
         ),
         jobs.c.executor.in_(sorted(trainer.executors)),
+        jobs.c.processes <= trainer.processes,
         or_(jobs.c.deadline.is_(None), jobs.c.deadline > now()),
     )
 

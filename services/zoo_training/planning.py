@@ -62,7 +62,7 @@ class Grounds:
         )
         check_budget(complete.budget, complete.parameters, self.facts)
         check_promotion(complete.promotion, self.recipe)
-        require_trainer(self.recipe, complete.resource_class, complete.executor, self.trainers)
+        require_trainer(self.recipe, complete, self.trainers)
         return Plan(
             complete,
             Source(self.base.reference, self.base.manifest_digest),

@@ -51,8 +51,8 @@ class Parameter:
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """`columns` are names, or several separated by `|` of which one is enough. `resource_classes` are those of the
-    trainers that know it now, and `digest` is its description's: neither they nor `update_time` are part of what a
-    trainer describes."""
+    trainers that know it now, `executors` how these run its jobs, in at most so many `processes`, and `digest` is its
+    description's: none of them nor `update_time` is part of what a trainer describes."""
 
     name: str
     description: str = ""
@@ -65,6 +65,8 @@ class Recipe:
     update_time: datetime | None = None
     resource_classes: tuple[str, ...] = ()
     digest: str = ""
+    executors: tuple[str, ...] = ()
+    processes: int = 0
 
 
 RECIPE_JSON = TypeAdapter(Recipe)
@@ -72,7 +74,9 @@ RECIPE_JSON = TypeAdapter(Recipe)
 
 def description_digest(recipe: Recipe) -> str:
     """SHA-256, in hexadecimal, of all that a trainer describes: what jobs are checked by, and what people read."""
-    described = RECIPE_JSON.dump_python(replace(recipe, update_time=None, resource_classes=(), digest=""), mode="json")
+    said_by_server = {"executors", "processes"}
+    plain = replace(recipe, update_time=None, resource_classes=(), digest="")
+    described = RECIPE_JSON.dump_python(plain, mode="json", exclude=said_by_server)
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 

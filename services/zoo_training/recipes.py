@@ -29,7 +29,8 @@ FORGOTTEN_AFTER = timedelta(days=1)
 
 @dataclass(frozen=True, slots=True)
 class Trainer:
-    """An agent; `recipes` are names, `descriptions` the digests under which it described them."""
+    """An agent; `recipes` are names, `descriptions` the digests under which it described them. It gives one job at most
+    so many `processes`."""
 
     name: str
     host: str
@@ -37,11 +38,12 @@ class Trainer:
     recipes: tuple[str, ...]
     executors: tuple[str, ...]
     descriptions: tuple[str, ...] = ()
+    processes: int = 1
 
-    def serves(self, resource_class: str, executor: str) -> bool:
-        """Whether it takes jobs of this class and executor; '' is any."""
+    def serves(self, resource_class: str, executor: str, processes: int = 1) -> bool:
+        """Whether it takes jobs of this class and executor, of so many processes; '' is any."""
         in_class = resource_class in ("", self.resource_class)
-        return in_class and (not executor or executor in self.executors)
+        return in_class and (not executor or executor in self.executors) and processes <= self.processes
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +81,7 @@ class Recipes:
             "recipes": [recipe.name for recipe in described],
             "descriptions": [recipe.digest for recipe in described],
             "executors": list(trainer.executors),
+            "processes": trainer.processes,
         }
         async with self._database.write() as connection:
             seen = insert(trainers).values(name=trainer.name, **row, seen_time=now())
@@ -148,11 +151,23 @@ def _newest(newest_first: Iterable[Recipe]) -> list[Recipe]:
 
 def _trainer_from_row(row: Row[Any]) -> Trainer:
     return Trainer(
-        row.name, row.host, row.resource_class, tuple(row.recipes), tuple(row.executors), tuple(row.descriptions)
+        row.name,
+        row.host,
+        row.resource_class,
+        tuple(row.recipes),
+        tuple(row.executors),
+        tuple(row.descriptions),
+        row.processes,
     )
 
 
 def _recipe_from_row(row: Row[Any], there: Sequence[Trainer]) -> Recipe:
-    classes = sorted({trainer.resource_class for trainer in there if row.name in trainer.recipes})
-    described = RECIPE_JSON.validate_python(row.description)
-    return replace(described, update_time=row.update_time, resource_classes=tuple(classes), digest=row.digest)
+    knowing = [trainer for trainer in there if row.name in trainer.recipes]
+    return replace(
+        RECIPE_JSON.validate_python(row.description),
+        update_time=row.update_time,
+        resource_classes=tuple(sorted({trainer.resource_class for trainer in knowing})),
+        digest=row.digest,
+        executors=tuple(sorted({executor for trainer in knowing for executor in trainer.executors})),
+        processes=max((trainer.processes for trainer in knowing), default=0),
+    )

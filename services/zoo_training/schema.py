@@ -76,6 +76,7 @@ jobs = Table(
     # The description that it was checked by; '' of jobs of before: any trainer that has the recipe.
     Column("recipe_digest", String(SHA256_HEX_LENGTH), nullable=False, server_default=""),
     Column("executor", String(32), nullable=False),
+    Column("processes", Integer, nullable=False),
     Column("resource_class", String(CLASS_LENGTH), nullable=False),
     Column("creator", String(SUBJECT_LENGTH), nullable=False),
     Column("retry_of", String(JOB_LENGTH), nullable=False),
@@ -204,6 +205,8 @@ trainers = Table(
     Column("recipes", JSON, nullable=False),
     Column("descriptions", JSON, nullable=False, server_default="[]"),
     Column("executors", JSON, nullable=False),
+    # Of one job, at most.
+    Column("processes", Integer, nullable=False),
     Column("seen_time", UtcTime, nullable=False),
     Index("trainers_by_seen_time", "seen_time"),
 )

@@ -53,6 +53,7 @@ class JobSpec:
     promotion: Promotion = Promotion()
     seed: int = 0
     executor: str = ""
+    processes: int = 1
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,6 +55,7 @@ def spec_from_pb(spec: job_pb2.JobSpec) -> JobSpec:
         promotion=Promotion(promotion.alias, _rule_from_pb(promotion.rule), promotion.margin),
         seed=spec.seed,
         executor=spec.executor,
+        processes=spec.processes or 1,
     )
 
 
@@ -83,6 +84,7 @@ def spec_to_pb(spec: JobSpec) -> job_pb2.JobSpec:
         promotion=promotion if spec.promotion.alias else None,
         seed=spec.seed,
         executor=spec.executor,
+        processes=spec.processes,
     )
 
 
@@ -112,6 +114,8 @@ def recipe_to_pb(recipe: Recipe) -> recipe_pb2.Recipe:
         lower_is_better=recipe.lower_is_better,
         update_time=time_to_pb(recipe.update_time),
         resource_classes=recipe.resource_classes,
+        executors=recipe.executors,
+        processes=recipe.processes,
     )
 
 

@@ -84,7 +84,9 @@ class TrainerServicer(rpc.TrainerServiceServicer):
 
 def trainer_from_pb(request: pb.RegisterTrainerRequest) -> Trainer:
     names = tuple(recipe.name for recipe in request.recipes)
-    return Trainer(request.trainer, request.host, request.resource_class, names, tuple(request.executors))
+    executors = tuple(request.executors)
+    processes = request.processes or 1
+    return Trainer(request.trainer, request.host, request.resource_class, names, executors, processes=processes)
 
 
 def reports_of(events: Iterable[event_pb2.Event], first: int) -> Reports:

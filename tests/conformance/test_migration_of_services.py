@@ -126,6 +126,7 @@ async def training(_: Path, url: str) -> AsyncIterator[Running]:
         # What other parts of the service keep beside jobs.
         time = datetime(2026, 1, 1, tzinfo=UTC)
         described = {"description": {}, "recipes": [], "executors": [], "spec": {}, "choices": {}, "host": ""}
+        described |= {"processes": 1}
         named = {"name": "a", "job": "job_0", "resource_class": "cpu", "namespace": "team", "namespace_key": "team"}
         sweep = {
             "method": "GRID",

@@ -55,6 +55,7 @@ class Trainer:
     recipes: tuple[str, ...] = ("text-classification",)
     executors: tuple[str, ...] = ("process",)
     descriptions: tuple[str, ...] = ()
+    processes: int = 1
 
 
 TRAINER = Trainer()

@@ -27,6 +27,7 @@ Examples:
   zoo finetune zoo/efficientnet-lite0 ./digits --to team/digits --steps 200 --promote prod
   zoo finetune zoo/all-minilm-l6-v2 team/topics-data@3 --to team/topics --set learning_rate=3e-5 --detach
   zoo finetune zoo/all-minilm-l6-v2 topics.csv --to team/topics --dry-run
+  zoo finetune zoo/all-minilm-l6-v2 topics.csv --to team/topics --resource-class gpu --processes 4
   zoo finetune zoo/all-minilm-l6-v2 topics.csv --to team/topics --try learning_rate=1e-5,3e-5,1e-4
   zoo finetune zoo/all-minilm-l6-v2 topics.csv --to team/topics --try learning_rate=1e-6..1e-3:log --trials 8
 """
@@ -70,6 +71,16 @@ def finetune(
     resource_class: Annotated[
         str, typer.Option(metavar="CLASS", help="Which trainers may have it; `cpu` otherwise.")
     ] = "",
+    executor: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME", help="How a trainer runs it: `process`, on its own node, as otherwise; or `ray`, on Ray."
+        ),
+    ] = "",
+    processes: Annotated[
+        int,
+        typer.Option(min=1, max=1024, help="Processes that compute it together, each its share of every batch."),
+    ] = 1,
     seed: Annotated[int, typer.Option(min=0, help="Where all that is random comes from; 42 otherwise.")] = 0,
     try_: Annotated[
         list[str] | None,
@@ -103,7 +114,18 @@ def finetune(
         raise typer.BadParameter("it is of --promote: say which alias is to move.", param_hint="--margin")
     budget = Budget(steps, epochs, minutes * 60 if minutes else None, patience)
     promotion = Promotion(promote, margin=margin)
-    spec = JobSpec(base, "", to, recipe, resource_class=resource_class, budget=budget, promotion=promotion, seed=seed)
+    spec = JobSpec(
+        base,
+        "",
+        to,
+        recipe,
+        resource_class=resource_class,
+        budget=budget,
+        promotion=promotion,
+        seed=seed,
+        executor=executor,
+        processes=processes,
+    )
     with open_client() as client:
         plan = prepare(client, spec, data, dict(_pair(text) for text in set or ()))
         choices = read_choices(plan.recipe, try_ or (), is_random=trials > 0)

@@ -83,6 +83,7 @@ def spec_rows(job: "Job") -> list[tuple[str, str]]:
         ("output", spec.output),
         ("resource class", spec.resource_class),
         ("executor", spec.executor),
+        ("processes", str(spec.processes) if spec.processes > 1 else ""),
         ("seed", str(spec.seed) if spec.seed else ""),
         ("steps at most", f"{budget.steps:,}" if budget.steps else ""),
         ("epochs at most", f"{budget.epochs:g}" if budget.epochs else ""),

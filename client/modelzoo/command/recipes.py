@@ -76,6 +76,8 @@ def _print_one(recipe: "Recipe") -> None:
             ("columns", " and ".join(names.replace("|", " or ") for names in recipe.columns) or "-"),
             ("metric", f"{recipe.metric}, {better}" if recipe.metric else "-"),
             ("runs on", ", ".join(recipe.resource_classes) or "no trainer now"),
+            ("executors", ", ".join(recipe.executors) or "-"),
+            ("processes", f"at most {recipe.processes}" if recipe.processes else "-"),
         ],
     )
     if recipe.parameters:

@@ -242,6 +242,7 @@ async def test_a_checkpoint_that_does_not_go_beyond_the_last_is_refused_and_the_
 async def test_a_trainer_gets_only_what_it_can_do_and_is_not_in_the_way_of_others(service: JobService) -> None:
     other_recipe = await service.create("ours/a", recipe="causal-lm")
     other_executor = await service.create("ours/a", executor="ray")
+    several = await service.create("ours/a", processes=4)
     other_class = await service.create("ours/a", resource_class="gpu")
     mine = await service.create("theirs/a")
     assert (await service.leased()).job.name == mine.name
@@ -249,6 +250,7 @@ async def test_a_trainer_gets_only_what_it_can_do_and_is_not_in_the_way_of_other
     for trainer, job in (
         (Trainer(recipes=("causal-lm",)), other_recipe),
         (Trainer(executors=("ray", "process")), other_executor),
+        (Trainer(processes=4), several),
         (Trainer(resource_class="gpu"), other_class),
     ):
         assert (await service.leased(trainer)).job.name == job.name

@@ -107,6 +107,7 @@ async def test_without_a_recipe_the_one_that_fits_is_answered(planning: Planning
         ({"promotion": Promotion("prod", PromotionRule.ALWAYS, 0.1)}, InvalidArgument, "FIELD_INVALID"),
         ({"resource_class": "h100"}, FailedPrecondition, "TRAINER_MISSING"),
         ({"executor": "ray"}, FailedPrecondition, "TRAINER_MISSING"),
+        ({"processes": 2}, FailedPrecondition, "TRAINER_MISSING"),
     ],
 )
 async def test_what_cannot_be_done_is_refused(

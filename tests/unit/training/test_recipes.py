@@ -31,7 +31,9 @@ async def test_what_was_registered_is_listed_as_it_was_described(recipes: Recipe
     (found,) = await recipes.list()
     assert found.update_time is not None
     (digest,) = TRAINER.descriptions
-    assert replace(found, update_time=None) == replace(CLASSIFICATION, resource_classes=("cpu",), digest=digest)
+    assert replace(found, update_time=None) == replace(
+        CLASSIFICATION, resource_classes=("cpu",), digest=digest, executors=("process",), processes=1
+    )
     assert await recipes.trainer(TRAINER.name) == TRAINER
 
 
