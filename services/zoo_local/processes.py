@@ -27,6 +27,8 @@ __all__ = ["CLUSTER_VARIABLE", "Plan", "Process", "plan_another_trainer", "plan_
 
 HOST = "127.0.0.1"
 START_S, WORKER_START_S = 60.0, 180.0
+# Of one training: enough to try it.
+PROCESSES = 2
 STOP_S = 10.0
 # At its end it waits up to 10 s for its own maintenance before it closes its volumes.
 SEAWEEDFS_STOP_S = 20.0
@@ -264,6 +266,7 @@ def _trainer(plan: Plan) -> Process:
             "ZOO_CACHE_DIR": str(plan.layout.cache),
             "ZOO_WORK_DIR": str(plan.layout.trainer),
             "ZOO_THREADS": str(plan.worker_threads),
+            "ZOO_PROCESSES": str(PROCESSES),
         },
         needs=("training", "artifact"),
     )

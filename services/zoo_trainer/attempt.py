@@ -15,16 +15,17 @@ from zoo.training.v1 import trainer_service_pb2_grpc as rpc
 from zoo_trainer.child_process import CHILD, ChildProcess
 from zoo_trainer.credential import PrincipalFile
 from zoo_trainer.failures import failure_of
-from zoo_trainer.fetching import Fetched, Fetches, GivenUp
+from zoo_trainer.fetching import NOTHING, Fetched, Fetches, GivenUp
 from zoo_trainer.renewing import HEARTBEAT_S, LeaseLost, Renewing
 from zoo_trainer.stopping import Order
 from zoo_trainer.task import PRINCIPAL, Place, Task, write_task
 
-__all__ = ["Attempt", "ChildLimits"]
+__all__ = ["PROCESS", "RAY", "Attempt", "ChildLimits"]
 
 _log = logging.getLogger(__name__)
 # Between an order to yield and the end of the drain: to kill what does not end, and to say so.
 SPARE_S = 3.0
+PROCESS, RAY = "process", "ray"
 _ORDERS = {job_pb2.WANTED_PAUSE: Order.PAUSE, job_pb2.WANTED_CANCEL: Order.CANCEL}
 _STOPPED = pb.ReleaseJobRequest(outcome=pb.OUTCOME_STOPPED)
 _YIELDED = pb.ReleaseJobRequest(outcome=pb.OUTCOME_YIELDED)
@@ -32,13 +33,15 @@ _YIELDED = pb.ReleaseJobRequest(outcome=pb.OUTCOME_YIELDED)
 
 @dataclass(frozen=True, slots=True)
 class ChildLimits:
-    """What a child may use: `memory_bytes` 0 is all there is. `artifact` is where it pushes to."""
+    """What a child may use: `memory_bytes` 0 is all there is. `artifact` is where it pushes to. `command` runs jobs of
+    the executor `process`, `ray_command` those of `ray`; empty: there is no Ray."""
 
     artifact: str
     threads: int
     memory_bytes: int
     heartbeat_s: float = HEARTBEAT_S
     command: tuple[str, ...] = CHILD
+    ray_command: tuple[str, ...] = ()
 
 
 class Attempt:
@@ -91,6 +94,11 @@ class Attempt:
         if self._child is not None:
             self._child.kill()
 
+    @property
+    def _is_elsewhere(self) -> bool:
+        """Whether it is trained on other machines, which fetch for themselves."""
+        return self._lease.job.spec.executor == RAY
+
     def _heed(self, wanted: job_pb2.Wanted.ValueType) -> None:
         if wanted in _ORDERS:
             self._heed_order(_ORDERS[wanted])
@@ -119,6 +127,9 @@ class Attempt:
 
     @asynccontextmanager
     async def _fetched(self) -> AsyncGenerator[Fetched]:
+        if self._is_elsewhere:
+            yield NOTHING
+            return
         self._renewing.log(f"Fetching {self._lease.base.reference} and {self._lease.dataset.reference}.")
         holding = self._fetches.hold(self._lease, self._principal, self._fetching_ends)
         fetched = await asyncio.to_thread(holding.__enter__)
@@ -143,7 +154,8 @@ class Attempt:
         )
         write_task(Task(self._lease, place, self._folder))
         self._renewing.log("Starting a process for it; torch takes some seconds to load.")
-        child = self._child = await ChildProcess.start(self._limits.command, self._folder, self._limits.threads)
+        command = self._limits.ray_command if self._is_elsewhere else self._limits.command
+        child = self._child = await ChildProcess.start(command, self._folder, self._limits.threads)
         try:
             if self._order is not Order.RUN:  # it came while the child was starting
                 child.tell(self._order)

@@ -107,7 +107,7 @@ def save_random(folder: Path) -> None:
         "torch": torch.get_rng_state(),
     }
     if torch.cuda.is_available():
-        tensors |= {f"cuda.{number}": state for number, state in enumerate(torch.cuda.get_rng_state_all())}
+        tensors["cuda.0"] = torch.cuda.get_rng_state()  # of the one that this process computes on
     save_tensors(tensors, folder / RANDOM)
 
 
@@ -121,7 +121,7 @@ def load_random(folder: Path) -> None:
     np.random.set_state(("MT19937", np.array(keys, dtype=np.uint32), position, has_gauss, cached))
     torch.set_rng_state(tensors["torch"])
     if torch.cuda.is_available():
-        torch.cuda.set_rng_state_all([tensors[f"cuda.{number}"] for number in range(torch.cuda.device_count())])
+        torch.cuda.set_rng_state(tensors["cuda.0"])
 
 
 def _invalid(why: str) -> FailedPrecondition:

@@ -11,6 +11,7 @@ from pathlib import Path
 
 from zoo.training.v1 import event_pb2 as pb
 from zoo.training.v1 import trainer_service_pb2 as trainer_pb
+from zoo_trainer.exits import exit_in_words
 from zoo_trainer.report import read_line
 from zoo_trainer.stopping import Order
 
@@ -32,6 +33,9 @@ _INHERITED = (
     "LD_LIBRARY_PATH",
     "CUDA_VISIBLE_DEVICES",
     "OMP_WAIT_POLICY",
+    # Of a Ray cluster that lets nobody in without one.
+    "RAY_AUTH_MODE",
+    "RAY_AUTH_TOKEN_PATH",
 )
 
 
@@ -97,11 +101,7 @@ class ChildProcess:
         """Once it has ended: how, in words."""
         code = await self._process.wait()
         self.kill()  # what it started and left behind
-        if code >= 0:
-            return f"exited with status {code}"
-        name = signal.Signals(-code).name
-        hint = ", as the system does where memory ends" if -code == signal.SIGKILL else ""
-        return f"was killed by {name}{hint}"
+        return exit_in_words(code)
 
     def said(self) -> str:
         """The end of what it and its libraries printed."""

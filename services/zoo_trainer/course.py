@@ -1,18 +1,13 @@
 """The course of an attempt, in the child: from rows and a base to a pushed version, or to the reason why not."""
 
-import contextlib
 import os
-import random
 import traceback
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-import numpy as np
-import torch
-
-from modelzoo.errors import FailedPrecondition
+from modelzoo.errors import FailedPrecondition, ResourceExhausted
 from zoo.training.v1 import event_pb2, job_pb2
 from zoo.training.v1 import trainer_service_pb2 as pb
 from zoo_trainer.card import Run, write_card
@@ -24,8 +19,10 @@ from zoo_trainer.limits import peak_memory_bytes
 from zoo_trainer.loop import Loop, LossNotFinite, Standing, Validation
 from zoo_trainer.plan import Plan, make_plan
 from zoo_trainer.pushing import push_patiently
+from zoo_trainer.ranks import Ranks
 from zoo_trainer.recipes import Learner, Recipe, Start, TrainingSettings, find_recipe
 from zoo_trainer.report import Report
+from zoo_trainer.seeding import seed_all
 from zoo_trainer.splits import Splits, divide
 from zoo_trainer.stopping import Order, Orders, Stopped
 from zoo_trainer.task import Task
@@ -37,11 +34,21 @@ SEED = 42  # where a job says none
 
 
 def run_attempt(
-    task: Task, report: Report, pushes: Pushes, orders: Orders, find: Callable[[str], Recipe] = find_recipe
+    task: Task,
+    report: Report,
+    pushes: Pushes,
+    orders: Orders,
+    find: Callable[[str], Recipe] = find_recipe,
+    *,
+    meet: Callable[[], Ranks] = Ranks,
 ) -> pb.ReleaseJobRequest:
-    """Train, measure, push; say what happens; return how it ended. Never raises."""
+    """Train, measure, push; say what happens; return how it ended. Never raises.
+
+    `meet` finds the other processes that compute the same training; of those that are not the first, nothing is pushed,
+    and TRAINED has no result.
+    """
     try:
-        return _Course(task, report, pushes, orders).run(find(task.lease.job.spec.recipe))
+        return _Course(task, report, pushes, orders, meet()).run(find(task.lease.job.spec.recipe))
     except Stopped:
         outcome = pb.OUTCOME_YIELDED if orders.last is Order.YIELD else pb.OUTCOME_STOPPED
         return pb.ReleaseJobRequest(outcome=outcome)
@@ -66,11 +73,12 @@ class _Trained:
 
 
 class _Course:
-    def __init__(self, task: Task, report: Report, pushes: Pushes, orders: Orders) -> None:
+    def __init__(self, task: Task, report: Report, pushes: Pushes, orders: Orders, ranks: Ranks) -> None:
         self._task = task
         self._report = report
         self._pushes = pushes
         self._orders = orders
+        self._ranks = ranks
         self._spec = task.lease.job.spec
         self._seed = self._spec.seed or SEED
         self._notes: list[str] = []
@@ -86,6 +94,8 @@ class _Course:
         trained = self._train(recipe, settings, splits)
         if self._orders.stop:
             raise Stopped(self._orders.last)
+        if not self._ranks.is_first:
+            return pb.ReleaseJobRequest(outcome=pb.OUTCOME_TRAINED)
         return self._publish(recipe, settings, splits, trained)
 
     def _train(self, recipe: Recipe, settings: TrainingSettings, splits: Splits) -> _Trained:
@@ -103,6 +113,8 @@ class _Course:
             except (MemoryError, RuntimeError) as error:
                 if not is_out_of_memory(error):
                     raise
+                if self._ranks.count > 1:
+                    raise self._too_large(fit) from error
                 if fit is None:  # before the first example: less at once would not help
                     raise
                 most = fit.plan.micro_batch // 2
@@ -139,16 +151,12 @@ class _Course:
         for note in notes:
             if note not in self._notes:
                 self._note(note)
-        plan = make_plan(settings, self._spec.budget, len(learner.rows), self._seed)
+        plan = make_plan(settings, self._spec.budget, len(learner.rows), self._seed, self._ranks.count)
         if record is not None:
             plan = plan.with_micro_batch(record.micro_batch)
         if most:
             plan = plan.with_micro_batch(most)
-        before = (
-            Measurement.from_json(record.before)
-            if record is not None and record.before is not None
-            else learner.measure(splits.held_out, plan.micro_batch, self._orders)
-        )
+        before = self._before(record, learner, splits, plan)
         if record is not None:
             self._cpu_before = record.cpu_seconds
         keeper = Keeper(
@@ -163,6 +171,13 @@ class _Course:
             last_step=record.step if record is not None else 0,
         )
         return _Fit(learner, plan, before, keeper, resume if record is not None else None, record)
+
+    def _before(self, record: Record | None, learner: Learner, splits: Splits, plan: Plan) -> Measurement:
+        if record is not None and record.before is not None:
+            return Measurement.from_json(record.before)
+        if not self._ranks.is_first:
+            return Measurement({}, 0)
+        return learner.measure(splits.held_out, plan.micro_batch, self._orders)
 
     def _record(self, resume: Path | None, of: dict[str, Any]) -> Record | None:
         """That of the checkpoint; None, and a warning, where it cannot be gone on from."""
@@ -181,7 +196,9 @@ class _Course:
         folder.mkdir(exist_ok=True)
         seed_all(self._seed)
         self._orders.check()
-        loop = Loop(fit.learner, fit.plan, settings, validation, self._orders, fit.keeper, folder, standing)
+        loop = Loop(
+            fit.learner, fit.plan, settings, validation, self._orders, fit.keeper, folder, standing, self._ranks
+        )
         trained = _Trained(fit.learner, fit.plan, standing, fit.before, fit.keeper)
         if fit.resume is not None and fit.is_done(standing):
             loop.restore(fit.resume)
@@ -205,7 +222,7 @@ class _Course:
         used = {
             "cpu_seconds": self._cpu_seconds(),
             "wall_seconds": standing.seconds,
-            "memory_bytes": float(peak_memory_bytes()),
+            "memory_bytes": float(peak_memory_bytes() + self._ranks.others.memory_bytes),
             "examples": float(standing.examples),
         }
         run = Run(
@@ -252,13 +269,22 @@ class _Course:
             metadata={"step": str(error.step)},
         )
 
+    def _too_large(self, fit: "_Fit | None") -> ResourceExhausted:
+        # To begin again with less at once, all of them would have to, and those that wait for this one cannot hear it.
+        portion = f" with {fit.plan.micro_batch} examples at once" if fit is not None else ""
+        return ResourceExhausted(
+            "OUT_OF_MEMORY",
+            f"Memory ended{portion} in {self._ranks.count} processes, where it is not tried again with fewer: set "
+            "micro_batch_size to half of what each computed, or ask for fewer processes.",
+        )
+
     def _note(self, text: str, severity: event_pb2.Severity.ValueType = event_pb2.SEVERITY_INFO) -> None:
         self._notes.append(text)
         self._report.log(text, severity)
 
     def _cpu_seconds(self) -> float:
         times = os.times()
-        return self._cpu_before + times.user + times.system
+        return self._cpu_before + times.user + times.system + self._ranks.others.cpu_seconds
 
 
 @dataclass(slots=True)
@@ -290,14 +316,6 @@ class _Fit:
 
     def is_done(self, standing: Standing) -> bool:
         return standing.step >= self.plan.steps or standing.seconds >= self.plan.wall_s
-
-
-def seed_all(seed: int) -> None:
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
-    cast(Any, torch).manual_seed(seed)
-    with contextlib.suppress(RuntimeError):
-        torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def _measured(before: Measurement, after: Measurement, split: str) -> list[job_pb2.Measured]:

@@ -9,9 +9,10 @@ import torch
 from torch.utils.data import DataLoader, Dataset, Sampler
 
 from zoo_trainer.plan import Plan
+from zoo_trainer.ranks import Ranks
 from zoo_trainer.recipes.learner import HasSizes, Learner
 
-__all__ = ["EpochLoader", "open_loader"]
+__all__ = ["EpochLoader", "StandIn", "open_loader"]
 
 # Steps whose rows are sorted by size together: many, so that little is padded; not all, so that batches stay mixed.
 POOL_STEPS = 20
@@ -22,13 +23,24 @@ class Draw(NamedTuple):
 
     epoch: int
     row: int
+    counts: bool = True
+
+
+class StandIn(dict[str, Any]):
+    """What a process without a share of a batch computes, so that all of them meet; it counts nothing."""
+
+
+class _Example(NamedTuple):
+    encoded: Any
+    counts: bool
 
 
 class _Batches(Sampler[list[Draw]]):
-    def __init__(self, rows: int, plan: Plan, sizes: Sequence[int] | None) -> None:
+    def __init__(self, rows: int, plan: Plan, sizes: Sequence[int] | None, ranks: Ranks) -> None:
         self._rows = rows
         self._plan = plan
         self._sizes = sizes
+        self._ranks = ranks
         self._epoch = 0
 
     def set_epoch(self, epoch: int) -> None:
@@ -43,7 +55,8 @@ class _Batches(Sampler[list[Draw]]):
         if self._sizes is not None:
             order = _beside_their_like(order, self._sizes, self._plan.batch_size, generator)
         for batch in _cut(order, self._plan.micro_batch):
-            yield [Draw(self._epoch, row) for row in batch]
+            share = self._ranks.share(batch)
+            yield [Draw(self._epoch, row) for row in share] or [Draw(self._epoch, batch[0], counts=False)]
 
 
 class _Examples(Dataset[Any]):
@@ -56,7 +69,11 @@ class _Examples(Dataset[Any]):
 
     def __getitem__(self, draw: Draw) -> Any:
         generator = _generator(self._seed, draw.epoch, draw.row + 1)
-        return self._learner.encode(self._learner.rows[draw.row], generator)
+        return _Example(self._learner.encode(self._learner.rows[draw.row], generator), draw.counts)
+
+    def collate(self, examples: Sequence[_Example]) -> dict[str, Any]:
+        batch = self._learner.collate([example.encoded for example in examples])
+        return batch if examples[0].counts else StandIn(batch)
 
 
 class EpochLoader(DataLoader[Any]):
@@ -66,11 +83,14 @@ class EpochLoader(DataLoader[Any]):
         cast(_Batches, cast(Any, self).batch_sampler).set_epoch(epoch)
 
 
-def open_loader(learner: Learner, plan: Plan) -> EpochLoader:
+def open_loader(learner: Learner, plan: Plan, ranks: Ranks) -> EpochLoader:
+    """This rank's shares of the batches, which are the same however many ranks there are."""
+    examples = _Examples(learner, plan.seed)
+    sizes = learner.sizes if isinstance(learner, HasSizes) else None
     return EpochLoader(
-        _Examples(learner, plan.seed),
-        batch_sampler=_Batches(len(learner.rows), plan, learner.sizes if isinstance(learner, HasSizes) else None),
-        collate_fn=learner.collate,
+        examples,
+        batch_sampler=_Batches(len(learner.rows), plan, sizes, ranks),
+        collate_fn=examples.collate,
         # Its own: a loader draws a number whenever it begins, which nobody else's draws may depend on.
         generator=torch.Generator().manual_seed(plan.seed),
     )

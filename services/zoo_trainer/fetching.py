@@ -14,7 +14,7 @@ from zoo.training.v1 import trainer_service_pb2 as pb
 from zoo_server.peers import open_sync_peer
 from zoo_trainer.credential import PrincipalFile
 
-__all__ = ["Fetched", "Fetches", "GivenUp", "PulledSources"]
+__all__ = ["NOTHING", "Fetched", "Fetches", "GivenUp", "PulledSources"]
 
 
 class GivenUp(Exception):
@@ -30,6 +30,9 @@ class Fetched:
     dataset: Path
     checkpoint: Path | None
     lost: str = ""
+
+
+NOTHING = Fetched(Path(), Path(), None)
 
 
 class Fetches(Protocol):

@@ -15,13 +15,15 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from modelzoo.errors import FailedPrecondition
 from zoo_trainer.checkpoint import BEST, MODEL, load_optimizer, load_random, save_optimizer, save_random
-from zoo_trainer.drawing import open_loader
+from zoo_trainer.drawing import StandIn, open_loader
 from zoo_trainer.limits import used_memory_bytes
 from zoo_trainer.plan import Plan
+from zoo_trainer.ranks import BACKEND, Ranks
 from zoo_trainer.recipes.learner import Learner
 from zoo_trainer.recipes.settings import Precision, Schedule, TrainingSettings
 from zoo_trainer.rows import Rows
-from zoo_trainer.stopping import Orders
+from zoo_trainer.seeding import seed_all
+from zoo_trainer.stopping import Order, Orders
 from zoo_trainer.tensors import changing_tensors, load_tensors, put_tensors, save_tensors, still_modules
 
 __all__ = ["Hears", "Loop", "LossNotFinite", "Standing", "Validation"]
@@ -30,6 +32,7 @@ __all__ = ["Hears", "Loop", "LossNotFinite", "Standing", "Validation"]
 REPORT_S = 1.0
 CHECKPOINT_S = 120.0
 STATE = "trainer_state.json"  # as the Trainer looks for it
+_ORDERS = tuple(Order)
 _SCHEDULES = {Schedule.LINEAR: "linear", Schedule.COSINE: "cosine", Schedule.CONSTANT: "constant_with_warmup"}
 
 
@@ -94,21 +97,25 @@ class Loop(Trainer):
         hears: Hears,
         folder: Path,
         standing: Standing,
+        ranks: Ranks,
     ) -> None:
+        self.ranks = ranks
         self.learner = learner
         self.plan = plan
         self.validation = validation
-        self.orders = orders
+        self.given = orders
+        # Those that all ranks follow, as of the last step: there, the first tells the others what it was given.
+        self.orders = Orders() if ranks.count > 1 and ranks.is_first else orders
         self.hears = hears
         self.folder = folder
         self.standing = standing
         self.rows_done = 0
-        self.loss_sum, self.loss_steps = 0.0, 0
+        self.step_loss, self.loss_sum, self.loss_steps = 0.0, 0.0, 0
         self.last_norm = 0.0
         self._still = list(still_modules(learner.model))
         cast(Any, super()).__init__(
             model=learner.model,
-            args=_arguments(plan, settings, folder),
+            args=_arguments(plan, settings, folder, ranks),
             train_dataset=learner.rows,
             callbacks=[_Conductor(self)],
         )
@@ -117,10 +124,11 @@ class Loop(Trainer):
         self.model_accepts_loss_kwargs = True
 
     def get_train_dataloader(self) -> Any:
-        return open_loader(self.learner, self.plan)
+        return open_loader(self.learner, self.plan, self.ranks)
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> int:
-        return max(1, sum(self.learner.items(batch) for batch in batch_samples))
+        own = sum(self.learner.items(batch) for batch in batch_samples if not isinstance(batch, StandIn))
+        return max(1, round(self.ranks.total(own)[0]))
 
     def compute_loss(
         self, model: nn.Module, inputs: Any, return_outputs: bool = False, num_items_in_batch: Any = None
@@ -128,14 +136,23 @@ class Loop(Trainer):
         for module in self._still:  # the Trainer has just put all of the model into training mode
             module.eval()
         loss = self.learner.loss(model, inputs) / num_items_in_batch
+        if isinstance(inputs, StandIn):
+            return loss * 0.0
         value = loss.detach().item()
+        if self.ranks.count == 1:  # of several, none leaves the others alone
+            self._check_loss(value)
+        self.step_loss += value
+        self.rows_done += len(next(iter(inputs.values())))
+        return loss * self.ranks.count  # of gradients, the ranks take the mean
+
+    def _check_loss(self, value: float) -> None:
         if not math.isfinite(value):
             raise LossNotFinite(self.state.global_step + 1, f"The loss became {value}")
-        self.loss_sum += value
-        self.rows_done += len(next(iter(inputs.values())))
-        return loss
 
     def _get_grad_norm(self, model: nn.Module, grad_norm: Any = None) -> float:
+        loss, rows = self.ranks.total(self.step_loss, self.rows_done)
+        self._check_loss(loss)
+        self.loss_sum, self.step_loss, self.rows_done = self.loss_sum + loss, 0.0, round(rows)
         norm: Any = cast(Any, super())._get_grad_norm(model, grad_norm=grad_norm)
         self.last_norm = float(norm) if norm is not None else 0.0
         if not math.isfinite(self.last_norm):
@@ -143,9 +160,17 @@ class Loop(Trainer):
         return self.last_norm
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Measure on the validation split, and remember the tensors if they are the best so far."""
+        """Measure on the validation split, and remember the tensors if they are the best so far; the first rank does,
+        and the others hear whether to go on."""
+        control = cast(Any, self).control
+        values = self._evaluate_first() if self.ranks.is_first else {}
+        control.should_training_stop = bool(self.ranks.agree(control.should_training_stop)[0])
+        control.should_evaluate = False  # or the end of an epoch would ask again
+        return values
+
+    def _evaluate_first(self) -> dict[str, float]:
         validation, control = cast(Validation, self.validation), cast(Any, self).control
-        measured = self.learner.measure(validation.rows, self.plan.micro_batch, self.orders)
+        measured = self.learner.measure(validation.rows, self.plan.micro_batch, self.given)
         value, standing = measured.metrics[validation.metric], self.standing
         if validation.is_better(value, standing.best):
             standing.best, standing.best_step, standing.worse = value, standing.step, 0
@@ -156,7 +181,6 @@ class Loop(Trainer):
             standing.worse += 1
             if self.plan.patience and standing.worse >= self.plan.patience:
                 control.should_training_stop = True
-        control.should_evaluate = False  # or the end of an epoch would ask again
         self.hears.metrics(standing, {f"eval_{name}": each for name, each in measured.metrics.items()})
         return {f"eval_{name}": each for name, each in measured.metrics.items()}
 
@@ -164,6 +188,8 @@ class Loop(Trainer):
         """Nothing: what there is to say goes to `Hears`."""
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        if not self.ranks.is_first:
+            return
         folder = self.folder / f"step-{self.state.global_step}"
         folder.mkdir()
         save_tensors(changing_tensors(self.learner.model), folder / MODEL)
@@ -174,6 +200,14 @@ class Loop(Trainer):
         self.state.log_history = []
         self.state.save_to_json(str(folder / STATE))
         self.hears.checkpoint(folder, self.standing)
+
+    def agree(self, late: bool) -> bool:
+        """Whether it is too late for another step, and what is ordered, as the first rank has it."""
+        if self.ranks.count == 1:
+            return late
+        late_first, number = self.ranks.agree(late, _ORDERS.index(self.given.last))
+        self.orders.last = _ORDERS[number]
+        return bool(late_first)
 
     def restore(self, folder: Path) -> None:
         """Set what training changes to what a checkpoint has. Raises CHECKPOINT_INVALID."""
@@ -206,6 +240,12 @@ class _Conductor(TrainerCallback):
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._began = self._reported = self._saved = time.monotonic()
 
+    def on_step_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        ranks = self._loop.ranks
+        if not ranks.is_first:
+            # What the first draws goes on from its checkpoint; what others draw follows from the step.
+            seed_all(self._loop.plan.seed, ranks.rank, int(state.global_step))
+
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         loop, plan, standing, now = self._loop, self._loop.plan, self._loop.standing, time.monotonic()
         step = standing.step = int(state.global_step)
@@ -213,7 +253,7 @@ class _Conductor(TrainerCallback):
         standing.examples += loop.rows_done
         self._examples += loop.rows_done
         loop.rows_done, loop.loss_steps = 0, loop.loss_steps + 1
-        last = step >= plan.steps or standing.seconds >= plan.wall_s
+        last = loop.agree(standing.seconds >= plan.wall_s) or step >= plan.steps
         if last or loop.orders.stop or now - self._reported >= REPORT_S or step == 1:
             self._report(now)
         if loop.orders.stop or last:
@@ -231,6 +271,8 @@ class _Conductor(TrainerCallback):
 
     def _report(self, now: float) -> None:
         loop = self._loop
+        if not loop.ranks.is_first:
+            return
         elapsed = max(now - self._reported, 1e-9)
         values = {
             "loss": loop.loss_sum / loop.loss_steps,
@@ -238,14 +280,15 @@ class _Conductor(TrainerCallback):
             "gradient_norm": loop.last_norm,
             "examples_per_second": (self._examples - self._reported_examples) / elapsed,
             "seconds_per_step": elapsed / loop.loss_steps,
-            "memory_bytes": float(used_memory_bytes()),
+            "memory_bytes": float(used_memory_bytes() + loop.ranks.others.memory_bytes),
         }
         loop.loss_sum, loop.loss_steps = 0.0, 0
         self._reported, self._reported_examples = now, self._examples
         loop.hears.metrics(loop.standing, values)
 
 
-def _arguments(plan: Plan, settings: TrainingSettings, folder: Path) -> TrainingArguments:
+def _arguments(plan: Plan, settings: TrainingSettings, folder: Path, ranks: Ranks) -> TrainingArguments:
+    has_gpus = torch.cuda.is_available()
     return TrainingArguments(
         output_dir=str(folder),
         seed=plan.seed,
@@ -266,6 +309,9 @@ def _arguments(plan: Plan, settings: TrainingSettings, folder: Path) -> Training
         report_to=[],
         disable_tqdm=True,
         remove_unused_columns=False,
-        dataloader_pin_memory=torch.cuda.is_available(),
-        use_cpu=not torch.cuda.is_available(),
+        dataloader_pin_memory=has_gpus,
+        use_cpu=not has_gpus,
+        ddp_backend=BACKEND if ranks.count > 1 and not has_gpus else None,
+        # Some networks have layers that a loss does not reach: a pooler, the other half of a head.
+        ddp_find_unused_parameters=True,
     )

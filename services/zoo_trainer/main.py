@@ -13,16 +13,15 @@ from zoo_server.peers import open_peer
 from zoo_server.principal import Signer
 from zoo_server.server import build
 from zoo_trainer.agent import Agent
-from zoo_trainer.attempt import ChildLimits
+from zoo_trainer.attempt import PROCESS, RAY, ChildLimits
 from zoo_trainer.child_process import CHILD
 from zoo_trainer.fetching import PulledSources
+from zoo_trainer.ray_cluster import ray_command
 from zoo_trainer.recipes import known_recipes
 from zoo_trainer.settings import Settings
 from zoo_trainer.workspace import Workspace
 
 __all__ = ["main", "serve"]
-
-EXECUTORS = ("process",)
 
 
 def main() -> None:
@@ -43,10 +42,17 @@ async def serve(settings: Settings, child: tuple[str, ...] = CHILD) -> None:
             host=host,
             resource_class=settings.resource_class,
             recipes=[recipe.describe() for recipe in known_recipes().values()],
-            executors=EXECUTORS,
+            executors=[PROCESS, RAY] if settings.ray_address else [PROCESS],
+            processes=settings.processes,
         )
         sources = PulledSources(settings.artifact, NodeCache(settings.cache_dir, settings.cache_bytes))
-        limits = ChildLimits(settings.artifact, settings.threads, settings.memory_bytes, command=child)
+        limits = ChildLimits(
+            settings.artifact,
+            settings.threads,
+            settings.memory_bytes,
+            command=child,
+            ray_command=ray_command(settings),
+        )
         agent = Agent(rpc.TrainerServiceStub(training), sources, limits, workspace, registration, settings.drain_s)
         async with asyncio.TaskGroup() as tasks:
             working = tasks.create_task(agent.run())

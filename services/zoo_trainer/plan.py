@@ -12,7 +12,8 @@ __all__ = ["Plan", "make_plan"]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A step is one change of the weights by `batch_size` examples, computed `micro_batch` at a time."""
+    """A step is one change of the weights by `batch_size` examples, computed `micro_batch` at a time, by all processes
+    of the training together."""
 
     steps: int
     steps_per_epoch: int
@@ -33,11 +34,17 @@ class Plan:
         return replace(self, micro_batch=_divisor(self.batch_size, most))
 
 
-def make_plan(settings: TrainingSettings, budget: pb.Budget, rows: int, seed: int) -> Plan:
+def make_plan(settings: TrainingSettings, budget: pb.Budget, rows: int, seed: int, processes: int = 1) -> Plan:
     """What ends first of the budget ends the training; where it says neither steps nor epochs, the recipe's epochs.
 
-    PARAMETER_INVALID where the steps add up to none.
+    PARAMETER_INVALID where the steps add up to none, and where a batch has less than one example for each process.
     """
+    if settings.batch_size < processes:
+        raise InvalidArgument(
+            "PARAMETER_INVALID",
+            f"{processes} processes have nothing to share in batches of {settings.batch_size}: choose a larger "
+            "batch_size, or fewer processes.",
+        )
     per_epoch = math.ceil(rows / settings.batch_size)
     ends = [budget.steps] if budget.steps else []
     if budget.epochs or not ends:
@@ -49,7 +56,7 @@ def make_plan(settings: TrainingSettings, budget: pb.Budget, rows: int, seed: in
         steps=min(ends),
         steps_per_epoch=per_epoch,
         batch_size=settings.batch_size,
-        micro_batch=_divisor(settings.batch_size, settings.micro_batch_size or settings.batch_size),
+        micro_batch=_divisor(settings.batch_size, settings.micro_batch_size * processes or settings.batch_size),
         evaluation_steps=settings.evaluation_steps or per_epoch,
         checkpoint_steps=settings.checkpoint_steps,
         patience=budget.patience,

@@ -28,3 +28,11 @@ class Settings(ServerSettings):
     """Threads of one training."""
     memory_bytes: int = 0
     """Bytes of memory that a training may take, mapped files not counted. 0: as much as there is."""
+    processes: int = 1
+    """Processes of one training at most, which share its threads and its memory; on GPUs, as many as there are."""
+    ray_address: str = ""
+    """Address of the Ray cluster of this node, `host:port`, for jobs of the executor `ray`. Empty: it takes none."""
+    ray_cpus: int = 1
+    """CPUs of Ray that each of their processes takes."""
+    ray_gpus: int = 0
+    """GPUs of Ray that each of their processes takes: 0 or 1."""

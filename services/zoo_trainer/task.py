@@ -42,6 +42,11 @@ class Task:
         return self.lease.job.spec.output.partition("/")[0]
 
     @property
+    def processes(self) -> int:
+        """That compute it together."""
+        return max(1, self.lease.job.spec.processes)
+
+    @property
     def parameters(self) -> Mapping[str, Any]:
         return json_format.MessageToDict(self.lease.job.spec.parameters)
 

@@ -72,9 +72,9 @@ class ServerProcess:
     def is_running(self) -> bool:
         return self._process.poll() is None
 
-    def wait_until(self, ready: Callable[[], bool]) -> None:
+    def wait_until(self, ready: Callable[[], bool], within_s: float = START_LIMIT_S) -> None:
         """Return once `ready()`; RuntimeError with the end of the log where the process ends or time runs out."""
-        deadline = time.monotonic() + START_LIMIT_S
+        deadline = time.monotonic() + within_s
         while not ready():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 self.kill()

@@ -10,7 +10,7 @@ from typing import Protocol
 from support.servers import ServerProcess
 from zoo_server.principal import Signer, create_signer, save_trust
 
-__all__ = ["children_of", "trainer_process"]
+__all__ = ["Services", "children_of", "trainer_process"]
 
 
 class Services(Protocol):
@@ -27,9 +27,10 @@ def trainer_process(
     name: str = "trainer",
     identity: Signer | None = None,
     program: Sequence[str] = ("-m", "zoo_trainer.main"),
+    **settings: str,
 ) -> Iterator[ServerProcess]:
     """Its work and its cache lie in `folder`, where other trainers may have theirs. It has this identity, or one that
-    nobody asks for."""
+    nobody asks for. `settings` are by their names in the environment."""
     folder.mkdir(parents=True, exist_ok=True)
     (identity or create_signer("trainer")).save(folder / f"{name}.json")
     save_trust(folder / "trust.json", [])
@@ -44,6 +45,7 @@ def trainer_process(
         "ZOO_WORK_DIR": str(folder / "work"),
         "ZOO_THREADS": "1",
         "ZOO_DRAIN_S": "20",
+        **settings,
     }
     process = ServerProcess([sys.executable, *program], folder / f"{name}.log", env)
     try:

@@ -4,7 +4,7 @@ import io
 import json
 import shutil
 import uuid
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +18,7 @@ from zoo.training.v1 import event_pb2, job_pb2
 from zoo.training.v1 import trainer_service_pb2 as pb
 from zoo_trainer.course import run_attempt
 from zoo_trainer.keeping import Pushed
+from zoo_trainer.ranks import Ranks
 from zoo_trainer.recipes import Recipe, find_recipe
 from zoo_trainer.report import Report, read_line
 from zoo_trainer.stopping import Order, Orders
@@ -175,6 +176,7 @@ def attempt(
     events: list[event_pb2.Event] | None = None,
     kill_at: int = 0,
     recipe: Recipe | None = None,
+    meet: Callable[[], Ranks] = Ranks,
 ) -> Attempt:
     """Run an attempt in a folder of its own; `order` is given once so many checkpoints were told (0: before all).
 
@@ -195,5 +197,5 @@ def attempt(
         orders.last = order[1]
     report = Report(_Told(told, follow))  # type: ignore[arg-type]
     find = (lambda _: recipe) if recipe else find_recipe
-    release = run_attempt(Task(leased, place, own), report, pushes, orders, find)
+    release = run_attempt(Task(leased, place, own), report, pushes, orders, find, meet=meet)
     return Attempt(release, told, pushes)

@@ -128,15 +128,16 @@ class TrainingZoo:
         request = catalog_pb.CreateVersionRequest(model=model, manifest_digest=digest)
         return (await self.admin.CreateVersion(request)).version
 
-    async def publish_folder(self, model: str, folder: Path) -> model_pb2.Version:
-        """A model with one version: weights as a client cuts them."""
+    async def publish_folder(self, model: str, folder: Path, format: str = "transformers") -> model_pb2.Version:
+        """As people do it: tensors become blobs of their own."""
 
         def push() -> str:
             with open_sync_peer(self.addresses[ARTIFACT], _As(self.gateway)) as channel:  # type: ignore[arg-type]
-                return upload(channel, read_tree(folder), model.partition("/")[0], format="transformers").digest
+                return upload(channel, read_tree(folder), model.partition("/")[0], format=format).digest
 
-        await self.model(model)
-        request = catalog_pb.CreateVersionRequest(model=model, manifest_digest=await asyncio.to_thread(push))
+        await self.model(model, dataset=format == "dataset")
+        digest = await asyncio.to_thread(push)
+        request = catalog_pb.CreateVersionRequest(model=model, manifest_digest=digest)
         return (await self.admin.CreateVersion(request)).version
 
     async def publish_dataset(self, model: str, files: Mapping[str, bytes]) -> model_pb2.Version:

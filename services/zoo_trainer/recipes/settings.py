@@ -33,7 +33,8 @@ class TrainingSettings(BaseModel):
     batch_size: Annotated[int, Field(ge=1, le=65_536)] = 16
     """Examples of one optimizer step."""
     micro_batch_size: Annotated[int, Field(ge=0, le=65_536)] = 0
-    """Examples computed at once; gradients add up to a whole batch. 0: all of the batch. Halved where memory ends."""
+    """Examples that a process computes at once; gradients add up to a whole batch. 0: all of its share. Halved where
+    memory ends."""
     learning_rate: Annotated[float, Field(gt=0, le=1_000)] = 5e-5
     """Highest step size of AdamW."""
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
