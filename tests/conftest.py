@@ -10,6 +10,7 @@ import tomllib
 import uuid
 from collections.abc import Iterator
 from dataclasses import dataclass
+from importlib.util import find_spec
 from pathlib import Path
 
 import pytest
@@ -72,11 +73,19 @@ def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
 
 @dataclass(frozen=True, slots=True)
 class NotRunHere:
-    """`test` is a node id below tests/, `*` stands for anything; it runs where `unless_env` is set."""
+    """`test` is a node id below tests/, `*` stands for anything; it runs where `unless_env` is set, or `unless_module`
+    installed; CI is to have every module."""
 
     test: str
     reason: str
     unless_env: str = ""
+    unless_module: str = ""
+
+    @property
+    def holds(self) -> bool:
+        if self.unless_module and (os.environ.get("CI") or find_spec(self.unless_module)):
+            return False
+        return not (self.unless_env and os.environ.get(self.unless_env))
 
     def holds_for(self, node_id: str) -> bool:
         return bool(re.fullmatch(re.escape(self.test).replace(r"\*", ".*"), node_id))
@@ -88,7 +97,7 @@ def _entries() -> list[NotRunHere]:
     for entry in entries:
         if not (NOT_RUN_HERE.parent / entry.test.partition("::")[0]).exists():
             raise pytest.UsageError(f"{NOT_RUN_HERE.name}: {entry.test} names a file that does not exist")
-    return [entry for entry in entries if not (entry.unless_env and os.environ.get(entry.unless_env))]
+    return [entry for entry in entries if entry.holds]
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

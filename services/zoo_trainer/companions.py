@@ -68,8 +68,8 @@ class Companions:
                 if isinstance(message, pb.ReleaseJobRequest):
                     release = message
         code = process.wait()
-        if code == 0 and release.outcome and not is_failure(release):
-            return
+        if release.outcome and not is_failure(release):
+            return  # it had done its part, however its libraries took their leave
         if is_failure(release):
             if release.reason == CRASHED:
                 self._fallen.wait(FOLLOWS_S)

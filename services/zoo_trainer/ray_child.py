@@ -8,9 +8,11 @@ on from the last checkpoint. So whoever was only out of reach, and comes back, i
 """
 
 import os
+import socket
 import sys
 import threading
 import time
+from concurrent.futures import ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any
 
@@ -21,12 +23,16 @@ from zoo_trainer.limits import die_with_parent
 from zoo_trainer.ray_cluster import RayCluster
 from zoo_trainer.ray_relay import Line, Relay
 from zoo_trainer.report import Report, read_line
-from zoo_trainer.stopping import Order, Orders, die_alone, follow
+from zoo_trainer.stopping import Order, Orders, Stopped, die_alone, follow
 from zoo_trainer.task import PRINCIPAL, Task, read_task
 
 __all__ = ["main"]
 
 EXCHANGE_S = 0.2
+# To reach the cluster's port; to become its driver; to hear from an actor, which is to be started first.
+REACH_S, CONNECT_S, ANSWER_S = 5.0, 60.0, 120.0
+# What processes that have ended have to tidy up before Ray kills them.
+TIDY_S = 5.0
 # What Ray says of a failure can be pages.
 SAID_CHARACTERS_MAX = 2_000
 
@@ -45,22 +51,46 @@ def main(cluster: str, folder: Path, agent_pid: int, events: int) -> None:
 
 
 def _run(task: Task, text: str, report: Report, orders: Orders) -> pb.ReleaseJobRequest:
-    import ray
-
     cluster = RayCluster.from_text(text)
-    said: Any = ray
     try:
-        said.init(address=cluster.address, log_to_driver=False, logging_level="ERROR")
+        ray = _connected(cluster.address, orders)
         report.log(
             f"Asks the Ray cluster at {cluster.address} for {task.processes} processes, each with {cluster.cpus} CPUs"
             f"{f' and {cluster.gpus} GPU' if cluster.gpus else ''}, and waits until it has them."
         )
-        return _Driving(said, task, text, report, orders).run()
+        try:
+            return _Driving(ray, task, text, report, orders).run()
+        finally:
+            ray.shutdown()
+    except Stopped:
+        return _stopped(orders)
     # Whatever Ray raises where a cluster is not there, goes away, or is another release's.
     except Exception as error:  # noqa: BLE001
-        return _unavailable(error)
-    finally:
-        said.shutdown()
+        return _unavailable(cluster.address, error)
+
+
+def _connected(address: str, orders: Orders) -> Any:
+    """Ray, of whose cluster this process is a driver from now on. Raises Stopped, and whatever says that there is none.
+
+    Ray itself would try for many minutes, and hear no orders in that time.
+    """
+    host, _, port = address.rpartition(":")
+    socket.create_connection((host.strip("[]"), int(port)), REACH_S).close()
+    until = time.monotonic() + CONNECT_S
+    connecting = ThreadPoolExecutor(1).submit(_connect, address)
+    while not wait((connecting,), EXCHANGE_S).done:
+        orders.check()
+        if time.monotonic() > until:
+            raise TimeoutError(f"what listens at {address} did not answer as a Ray cluster does in {CONNECT_S:g} s")
+    return connecting.result()
+
+
+def _connect(address: str) -> Any:
+    import ray
+
+    known: Any = ray
+    known.init(address=address, log_to_driver=False, logging_level="ERROR")
+    return known
 
 
 class _Driving:
@@ -69,6 +99,7 @@ class _Driving:
         self._task = task
         self._report = report
         self._orders = orders
+        self._address = RayCluster.from_text(cluster).address
         self._principal = PrincipalFile(task.folder / PRINCIPAL)
         remote = ray.remote(num_cpus=0)(Relay)
         self._relay = remote.remote(str(orders.last), self._principal.own_token())
@@ -78,9 +109,14 @@ class _Driving:
         self._begun = False
 
     def run(self) -> pb.ReleaseJobRequest:
-        """Until the first rank has said how the attempt ended, or cannot any more."""
+        """Until the first rank has said how the attempt ended, or cannot any more. Raises Stopped before it begins."""
         fitting = threading.Thread(target=self._fit, name="fit", daemon=True)
         fitting.start()
+        end = self._until_it_ends(fitting)
+        fitting.join(TIDY_S)
+        return end
+
+    def _until_it_ends(self, fitting: threading.Thread) -> pb.ReleaseJobRequest:
         troubled: float | None = None
         while True:
             alive = fitting.is_alive()  # looked at before the last lines are taken
@@ -88,9 +124,8 @@ class _Driving:
             own = self._ends.get(0)
             if own is not None and own.reason != CRASHED:
                 return own
-            if not self._begun and self._orders.stop:
-                outcome = pb.OUTCOME_YIELDED if self._orders.last is Order.YIELD else pb.OUTCOME_STOPPED
-                return pb.ReleaseJobRequest(outcome=outcome)
+            if not self._begun:
+                self._orders.check()
             if own is not None or any(is_failure(end) for end in self._ends.values()):
                 troubled = troubled or time.monotonic()
             grace_s = NOTICE_S if own is not None else GRACE_S
@@ -100,7 +135,8 @@ class _Driving:
 
     def _exchange(self) -> None:
         token = self._principal.own_token()
-        lines: list[Line] = self._ray.get(self._relay.exchange.remote(str(self._orders.last), token))
+        exchanged = self._relay.exchange.remote(str(self._orders.last), token)
+        lines: list[Line] = self._ray.get(exchanged, timeout=ANSWER_S)
         for rank, text in lines:
             self._begun = True
             message = read_line(text)
@@ -135,7 +171,7 @@ class _Driving:
             )
         for rank, end in failed.items():
             return of_rank(rank, self._task.processes, end)
-        return self._ends.get(0) or _unavailable(self._error)
+        return self._ends.get(0) or _unavailable(self._address, self._error)
 
 
 def _trainer(task: Task, cluster_text: str, relay: Any) -> Any:
@@ -169,13 +205,18 @@ def _trainer(task: Task, cluster_text: str, relay: Any) -> Any:
     )
 
 
-def _unavailable(error: BaseException | None) -> pb.ReleaseJobRequest:
+def _stopped(orders: Orders) -> pb.ReleaseJobRequest:
+    return pb.ReleaseJobRequest(outcome=pb.OUTCOME_YIELDED if orders.last is Order.YIELD else pb.OUTCOME_STOPPED)
+
+
+def _unavailable(address: str, error: BaseException | None) -> pb.ReleaseJobRequest:
     said = f"{type(error).__name__}: {str(error)[:SAID_CHARACTERS_MAX]}" if error is not None else "nothing"
     return pb.ReleaseJobRequest(
         outcome=pb.OUTCOME_FAILED,
         reason="RAY_UNAVAILABLE",
-        message=f"The Ray cluster did not run the job: see that it is there, that this trainer is on one of its nodes, "
-        f"and that both have the same releases of Ray and of this package. It says: {said}",
+        message=f"The Ray cluster at {address} did not run the job, which is tried again as often as it allows. See "
+        "that the cluster is there (`ray status`), that the trainer is on one of its nodes (ZOO_RAY_ADDRESS), and that "
+        f"all nodes have the same releases of Ray and of this package. It was: {said}",
     )
 
 

@@ -12,13 +12,14 @@ __all__ = ["RayCluster", "ray_command"]
 @dataclass(frozen=True, slots=True)
 class RayCluster:
     """Where it is; what each process of a job takes of it; where each of its nodes has its cache of the artifact
-    service's files, which its own trainers may share."""
+    service's files, and its folder for work in hand: its own trainers may share both."""
 
     address: str
     cpus: int
     gpus: int
     cache_dir: str
     cache_bytes: int
+    work_dir: str
 
     @classmethod
     def from_text(cls, text: str) -> "RayCluster":
@@ -30,6 +31,11 @@ def ray_command(settings: Settings) -> tuple[str, ...]:
     if not settings.ray_address:
         return ()
     cluster = RayCluster(
-        settings.ray_address, settings.ray_cpus, settings.ray_gpus, str(settings.cache_dir), settings.cache_bytes
+        settings.ray_address,
+        settings.ray_cpus,
+        settings.ray_gpus,
+        str(settings.cache_dir),
+        settings.cache_bytes,
+        str(settings.work_dir),
     )
     return (sys.executable, "-m", "zoo_trainer.ray_child", json.dumps(asdict(cluster)))

@@ -1,8 +1,10 @@
 """A rank of a job on a Ray cluster: fetches for itself, and then does what any rank does."""
 
 import os
-import tempfile
 import threading
+import traceback
+import uuid
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ from zoo_trainer.ray_cluster import RayCluster
 from zoo_trainer.report import RELEASE, Report
 from zoo_trainer.stopping import Order, Orders
 from zoo_trainer.task import PRINCIPAL, Place, Task
+from zoo_trainer.workspace import Workspace
 
 __all__ = ["work"]
 
@@ -33,11 +36,14 @@ def work(config: dict[str, Any]) -> None:
     os.environ |= {"HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
     context: Any = train.get_context()
     rank, relay = int(context.get_world_rank()), config["relay"]
-    with tempfile.TemporaryDirectory(prefix="zoo-rank-") as folder:
-        listening = _Listening(ray, relay, Path(folder) / PRINCIPAL)
+    # Ray kills processes that it is done with: what they leave behind, whoever comes next on this node removes.
+    work_dir = Path(RayCluster.from_text(config["cluster"]).work_dir)
+    workspace = Workspace(work_dir, f"rank-{rank}-{uuid.uuid4().hex[:12]}")
+    with closing(workspace), workspace.folder("attempt") as folder:
+        listening = _Listening(ray, relay, folder / PRINCIPAL)
         report: Any = Report(_Stream(ray, relay, rank))  # pyright: ignore[reportArgumentType] - it writes alone
         try:
-            report.release(_attempt(config, rank, int(context.get_world_size()), report, listening, Path(folder)))
+            report.release(_attempt(config, rank, int(context.get_world_size()), report, listening, folder))
         finally:
             listening.close()
 
@@ -111,7 +117,8 @@ class _Stream:
 
 
 class _Listening:
-    """Asks again and again what is wanted, and keeps the job's principal fresh in a file."""
+    """Asks again and again what is wanted, and keeps the job's principal fresh in a file. Where there is nobody to ask
+    any more, the driver is gone, and this process ends, too."""
 
     def __init__(self, ray: Any, relay: Any, path: Path) -> None:
         self.orders = Orders()
@@ -129,8 +136,12 @@ class _Listening:
         self._thread.join()
 
     def _run(self) -> None:
-        while not self._closed.wait(ASK_S):
-            self._ask()
+        try:
+            while not self._closed.wait(ASK_S):
+                self._ask()
+        except (self._ray.exceptions.RayError, OSError):
+            traceback.print_exc()
+            os._exit(1)
 
     def _ask(self) -> None:
         order, token = self._ray.get(self._relay.ask.remote())

@@ -1,10 +1,13 @@
-"""The process `zoo-trainer` with a job of two processes: one is killed, then the agent, and nothing is left behind."""
+"""The process `zoo-trainer` with a job of two processes: one is killed, the agent is told to end, another is killed;
+nothing is left behind."""
 
+import asyncio
 import os
 import signal
 from contextlib import suppress
 from pathlib import Path
 
+from support.servers import ServerProcess
 from support.toy_training import ToyJob, toy_training
 from support.trainer_process import children_of, trainer_process
 from support.training import lease
@@ -32,7 +35,23 @@ async def is_gone(pid: int) -> None:
     await eventually(gone, within_s=PATIENCE_S)
 
 
-async def test_a_process_that_dies_ends_the_attempt_and_all_die_with_the_agent(
+async def both_of(trainer: ServerProcess) -> list[int]:
+    """The processes of its job, as soon as both have begun."""
+
+    async def begun() -> list[int]:
+        first = children_of(trainer.pid)
+        with suppress(FileNotFoundError):
+            return [*first, *(second for pid in first for second in children_of(pid))]
+        return []
+
+    async def two() -> list[int] | None:
+        pids = await begun()
+        return pids if len(pids) == 2 else None
+
+    return await eventually(two, within_s=PATIENCE_S)
+
+
+async def test_a_process_that_dies_ends_the_attempt_and_all_end_with_the_agent(
     encoder: Path, topic_data: Path, tmp_path: Path
 ) -> None:
     leased = lease("text-classification", SETTINGS, steps=100_000)
@@ -43,8 +62,7 @@ async def test_a_process_that_dies_ends_the_attempt_and_all_die_with_the_agent(
         job = service.add(leased)
         with trainer_process(tmp_path / "node", service, ZOO_PROCESSES="2", ZOO_THREADS="2") as trainer:
             seen = await checkpoints(job, 0)
-            (first,) = children_of(trainer.pid)
-            (second,) = children_of(first)
+            first, second = await both_of(trainer)
             os.kill(second, signal.SIGKILL)
 
             async def released() -> list[pb.ReleaseJobRequest]:
@@ -58,8 +76,17 @@ async def test_a_process_that_dies_ends_the_attempt_and_all_die_with_the_agent(
             service.lapse("job_1")
             await checkpoints(job, seen)
             assert f"from the checkpoint of step {job.checkpoints[seen - 1].step}" in job.logs
-            (first,) = children_of(trainer.pid)
-            (second,) = children_of(first)
+            first, second = await both_of(trainer)
+            os.kill(trainer.pid, signal.SIGTERM)
+            assert await asyncio.to_thread(trainer.wait) == 0
+            assert job.releases[-1].outcome == pb.OUTCOME_YIELDED
+            assert job.checkpoints[-1].step % SETTINGS["checkpoint_steps"]  # kept for this, not because it was time
+            await is_gone(first)
+            await is_gone(second)
+
+        service.lapse("job_1")
+        with trainer_process(tmp_path / "node", service, "killed", ZOO_PROCESSES="2") as trainer:
+            first, second = await both_of(trainer)
             trainer.kill()
             await is_gone(first)
             await is_gone(second)
