@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
-from modelzoo.errors import FailedPrecondition, ResourceExhausted
+from modelzoo.errors import FailedPrecondition, InvalidArgument, ResourceExhausted
 from zoo.training.v1 import event_pb2, job_pb2
 from zoo.training.v1 import trainer_service_pb2 as pb
 from zoo_trainer.card import Run, write_card
@@ -86,6 +86,10 @@ class _Course:
 
     def run(self, recipe: Recipe) -> pb.ReleaseJobRequest:
         settings = recipe.read_settings(self._task.parameters)
+        if recipe.alone and self._ranks.count > 1:
+            raise InvalidArgument(
+                "PARAMETER_INVALID", f"{recipe.name} is computed by one process: ask for no more. {recipe.alone}"
+            )
         rows = self._task.folder / "rows"
         rows.mkdir()
         splits = divide(Path(self._task.place.dataset), rows, with_validation=self._spec.budget.patience > 0)

@@ -8,10 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from zoo.training.v1 import trainer_service_pb2 as pb
+from zoo_trainer.stopping import Order
 
 __all__ = ["Together", "attempt_together"]
 
 PATIENCE_S = 240.0
+# What is imported before the first fork: only what is installed, as the server that forks does not know tests/.
+LIBRARIES = ["zoo_trainer.course", "torch.distributed", "transformers.models.bert.modeling_bert"]
 
 
 @dataclass(frozen=True)
@@ -28,16 +31,17 @@ class Together:
 
 def attempt_together(
     folder: Path, base: Path, dataset: Path, leased: pb.Lease, count: int, checkpoint: Path | None = None,
-    pause_after: int = 0,
+    order: tuple[int, Order] | None = None,
 ) -> Together:  # fmt: skip
-    """`pause_after` so many checkpoints, the first rank is told to pause."""
+    """The first rank alone is given the order, after so many checkpoints."""
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["support.training", "transformers", "torch.distributed"])
+    context.set_forkserver_preload(LIBRARIES)
     folder.mkdir()
     receiving, sending = context.Pipe(duplex=False)
     arguments = (str(folder), str(base), str(dataset), leased.SerializeToString(), count, str(checkpoint or ""))
     processes = [
-        context.Process(target=run_rank, args=(rank, sending, pause_after, *arguments)) for rank in range(count)
+        context.Process(target=run_rank, args=(rank, sending, order if rank == 0 else None, *arguments))
+        for rank in range(count)
     ]
     for process in processes:
         process.start()
@@ -62,8 +66,8 @@ def attempt_together(
 
 
 def run_rank(
-    rank: int, sending: Connection, pause_after: int, folder: str, base: str, dataset: str, leased: bytes, count: int,
-    checkpoint: str,
+    rank: int, sending: Connection, order: tuple[int, Order] | None, folder: str, base: str, dataset: str,
+    leased: bytes, count: int, checkpoint: str,
 ) -> None:  # fmt: skip
     import os
 
@@ -73,7 +77,6 @@ def run_rank(
     from support.training import attempt
     from zoo_trainer.companions import environment_of
     from zoo_trainer.ranks import join
-    from zoo_trainer.stopping import Order
 
     torch.set_num_threads(1)
     os.environ |= {"OMP_NUM_THREADS": "1", **environment_of(rank, count)}
@@ -81,7 +84,7 @@ def run_rank(
     done = attempt(
         own, Path(base), Path(dataset), pb.Lease.FromString(leased),
         checkpoint=Path(checkpoint) if checkpoint else None,
-        order=(pause_after, Order.PAUSE) if pause_after and rank == 0 else None,
+        order=order,
         meet=lambda: join(rank, count, Path(folder) / "rendezvous"),
     )  # fmt: skip
     has_result = bool(done.release.result.manifest_digest)

@@ -37,7 +37,8 @@ class Recipe:
     needs, of several names that are parted by `|` one. `metric` is that by which results are compared.
 
     Where memory ends, half as many examples are computed at once, but never fewer than `least_at_once`; `when_halved`
-    is a sentence for people on what else that changes."""
+    is a sentence for people on what else that changes. Where several processes would learn something else than one,
+    `alone` says why, and they are refused."""
 
     name: str
     settings: type[TrainingSettings]
@@ -49,6 +50,7 @@ class Recipe:
     lower_is_better: bool = False
     when_halved: str = ""
     least_at_once: int = 1
+    alone: str = ""
 
     def read_settings(self, parameters: Mapping[str, Any]) -> TrainingSettings:
         """The settings with these where they differ from the defaults. PARAMETER_INVALID, naming each that is wrong."""

@@ -12,6 +12,7 @@ from zoo.training.v1 import job_pb2
 from zoo_trainer.drawing import open_loader
 from zoo_trainer.evaluation import Measurement
 from zoo_trainer.plan import make_plan
+from zoo_trainer.ranks import Ranks
 from zoo_trainer.recipes.settings import TrainingSettings
 
 BATCH = 8
@@ -47,7 +48,7 @@ class Rows:
 
 def steps(learner: Rows, micro_batch: int = 0, epoch: int = 0, seed: int = 5) -> list[list[int]]:
     settings = TrainingSettings(batch_size=BATCH, micro_batch_size=micro_batch)
-    loader = open_loader(learner, make_plan(settings, job_pb2.Budget(epochs=2), ROWS, seed))
+    loader = open_loader(learner, make_plan(settings, job_pb2.Budget(epochs=2), ROWS, seed), Ranks())
     loader.set_epoch(epoch)
     drawn = [row for batch in loader for row in batch["rows"]]
     return [drawn[start : start + BATCH] for start in range(0, ROWS, BATCH)]
