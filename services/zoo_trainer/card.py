@@ -89,7 +89,7 @@ def _card(run: Run) -> list[str]:
     lines.append(
         f"{run.steps:,} steps on {run.train_rows:,} rows; {run.trained_parameters:,} of {run.parameters:,} parameters "
         f"were trained. That took {used['wall_seconds']:.0f} seconds, {used['cpu_seconds']:.0f} of processor time, and "
-        f"{used['memory_bytes'] / 2**20:,.0f} MiB of memory at most."
+        f"{used['memory_bytes'] / 2**20:,.0f} MiB of memory at most{_of_gpus(used)}."
     )
     if run.best_step and run.best_step != run.steps:
         lines.append(f"These are the weights of step {run.best_step:,}, the best on the validation split.")
@@ -99,6 +99,13 @@ def _card(run: Run) -> list[str]:
         lines += ["", "## Notes", "", *(f"- {note}" for note in run.notes)]
     lines += ["", f"`{RECORD}` and `{TABLES}` have the same for programs."]
     return lines
+
+
+def _of_gpus(used: Mapping[str, float]) -> str:
+    if "gpu_seconds" not in used:
+        return ""
+    memory_bytes = used.get("gpu_memory_bytes", 0.0)
+    return f"; of GPUs, {used['gpu_seconds']:.0f} seconds and {memory_bytes / 2**20:,.0f} MiB of memory"
 
 
 def _class_table(measured: Measurement) -> list[str]:

@@ -21,6 +21,7 @@ import torch
 
 from modelzoo.errors import FailedPrecondition
 from zoo_trainer.tensors import load_tensors, save_tensors
+from zoo_trainer.usage import Usage
 
 __all__ = ["BEST", "MODEL", "Record", "load_optimizer", "load_random", "read_record", "save_optimizer", "save_random"]
 
@@ -31,7 +32,7 @@ OPTIMIZER, GROUPS, RANDOM = "optimizer.safetensors", "optimizer.json", "random.s
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """`of` says what the training is: another job's checkpoint differs in it. `seconds`, `cpu_seconds` and `examples`
+    """`of` says what the training is: another job's checkpoint differs in it. `seconds`, `examples` and what was used
     are of all attempts; `best` is the best value of the recipe's metric on the validation split, `worse` how many
     evaluations came after it; `before` is the measurement of the base."""
 
@@ -46,6 +47,12 @@ class Record:
     worse: int = 0
     before: Mapping[str, Any] | None = None
     memory_bytes: int = 0
+    gpu_seconds: float = 0.0
+    gpu_memory_bytes: int = 0
+
+    @property
+    def used(self) -> Usage:
+        return Usage(self.cpu_seconds, self.gpu_seconds, self.memory_bytes, self.gpu_memory_bytes)
 
     def write(self, folder: Path) -> None:
         (folder / RECORD).write_text(json.dumps({"version": VERSION, **asdict(self)}, indent=1, sort_keys=True))

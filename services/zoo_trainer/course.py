@@ -1,11 +1,12 @@
 """The course of an attempt, in the child: from rows and a base to a pushed version, or to the reason why not."""
 
-import os
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
+
+import torch
 
 from modelzoo.errors import FailedPrecondition, InvalidArgument, ResourceExhausted
 from zoo.training.v1 import event_pb2, job_pb2
@@ -15,7 +16,6 @@ from zoo_trainer.checkpoint import BEST, Record, read_record
 from zoo_trainer.evaluation import Measurement
 from zoo_trainer.failures import failure_of, is_out_of_memory
 from zoo_trainer.keeping import Keeper, Pushes
-from zoo_trainer.limits import peak_memory_bytes
 from zoo_trainer.loop import Loop, LossNotFinite, Standing, Validation
 from zoo_trainer.plan import Plan, make_plan
 from zoo_trainer.pushing import push_patiently
@@ -27,6 +27,7 @@ from zoo_trainer.splits import Splits, divide
 from zoo_trainer.stopping import Order, Orders, Stopped
 from zoo_trainer.task import Task
 from zoo_trainer.tensors import put_tensors
+from zoo_trainer.usage import Usage
 
 __all__ = ["run_attempt"]
 
@@ -82,7 +83,7 @@ class _Course:
         self._spec = task.lease.job.spec
         self._seed = self._spec.seed or SEED
         self._notes: list[str] = []
-        self._cpu_before = 0.0
+        self._used_before = Usage()
 
     def run(self, recipe: Recipe) -> pb.ReleaseJobRequest:
         settings = recipe.read_settings(self._task.parameters)
@@ -162,7 +163,7 @@ class _Course:
             plan = plan.with_micro_batch(most)
         before = self._before(record, learner, splits, plan)
         if record is not None:
-            self._cpu_before = record.cpu_seconds
+            self._used_before = record.used
         keeper = Keeper(
             report=self._report,
             pushes=self._pushes,
@@ -171,7 +172,7 @@ class _Course:
             steps_per_epoch=plan.steps_per_epoch,
             micro_batch=plan.micro_batch,
             before=before.to_json(),
-            cpu_seconds=self._cpu_seconds,
+            used=self._used,
             last_step=record.step if record is not None else 0,
         )
         return _Fit(learner, plan, before, keeper, resume if record is not None else None, record)
@@ -181,6 +182,8 @@ class _Course:
             return Measurement.from_json(record.before)
         if not self._ranks.is_first:
             return Measurement({}, 0)
+        if torch.cuda.is_available():  # where the loop will have it, too
+            learner.model.cuda()
         return learner.measure(splits.held_out, plan.micro_batch, self._orders)
 
     def _record(self, resume: Path | None, of: dict[str, Any]) -> Record | None:
@@ -223,12 +226,8 @@ class _Course:
         after = learner.measure(splits.held_out, trained.plan.micro_batch, self._orders)
         parameters = list(learner.model.parameters())
         counts = [sum(each.numel() for each in parameters if each.requires_grad or not only) for only in (True, False)]
-        used = {
-            "cpu_seconds": self._cpu_seconds(),
-            "wall_seconds": standing.seconds,
-            "memory_bytes": float(peak_memory_bytes() + self._ranks.others.memory_bytes),
-            "examples": float(standing.examples),
-        }
+        used = {name: float(value) for name, value in asdict(self._used()).items() if value}
+        used |= {"wall_seconds": standing.seconds, "examples": float(standing.examples)}
         run = Run(
             job=task.lease.job.name,
             output=self._spec.output,
@@ -286,9 +285,8 @@ class _Course:
         self._notes.append(text)
         self._report.log(text, severity)
 
-    def _cpu_seconds(self) -> float:
-        times = os.times()
-        return self._cpu_before + times.user + times.system + self._ranks.others.cpu_seconds
+    def _used(self) -> Usage:
+        return self._ranks.used().after(self._used_before)
 
 
 @dataclass(slots=True)

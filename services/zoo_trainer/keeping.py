@@ -2,16 +2,16 @@
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
 from modelzoo.errors import Unauthenticated, Unavailable
 from zoo.training.v1 import event_pb2, job_pb2
 from zoo_trainer.checkpoint import Record
-from zoo_trainer.limits import peak_memory_bytes
 from zoo_trainer.loop import Standing
 from zoo_trainer.report import Report
+from zoo_trainer.usage import Usage
 
 __all__ = ["Keeper", "Pushed", "Pushes"]
 
@@ -47,7 +47,7 @@ class Keeper:
     steps_per_epoch: int
     micro_batch: int
     before: Mapping[str, Any]
-    cpu_seconds: Callable[[], float]
+    used: Callable[[], Usage]
     last_step: int = 0
     """Of the last checkpoint that was kept."""
     local: Path | None = None
@@ -90,11 +90,10 @@ class Keeper:
             step=standing.step,
             micro_batch=self.micro_batch,
             seconds=standing.seconds,
-            cpu_seconds=self.cpu_seconds(),
             examples=standing.examples,
             best=standing.best,
             best_step=standing.best_step,
             worse=standing.worse,
             before=self.before,
-            memory_bytes=peak_memory_bytes(),
+            **asdict(self.used()),
         )

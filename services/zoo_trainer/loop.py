@@ -282,6 +282,8 @@ class _Conductor(TrainerCallback):
             "seconds_per_step": elapsed / loop.loss_steps,
             "memory_bytes": float(used_memory_bytes() + loop.ranks.others.memory_bytes),
         }
+        if torch.cuda.is_available():
+            values["gpu_memory_bytes"] = float(torch.cuda.memory_reserved() + loop.ranks.others.gpu_memory_bytes)
         loop.loss_sum, loop.loss_steps = 0.0, 0
         self._reported, self._reported_examples = now, self._examples
         loop.hears.metrics(loop.standing, values)

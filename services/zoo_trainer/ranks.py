@@ -1,8 +1,7 @@
 """The processes that compute one training together, each its share of every batch: what they tell each other."""
 
-import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import astuple
 from datetime import timedelta
 from pathlib import Path
 from typing import Any, TypeVar, cast
@@ -11,7 +10,7 @@ import torch
 from torch import distributed
 
 from modelzoo.errors import FailedPrecondition
-from zoo_trainer.limits import peak_memory_bytes
+from zoo_trainer.usage import Meter, Usage
 
 __all__ = ["BACKEND", "GPU_BACKEND", "MEETING", "Ranks", "join"]
 
@@ -20,14 +19,6 @@ T = TypeVar("T")
 # Between two meetings lie at most an evaluation or a checkpoint on its way; a process that dies is noticed without it.
 MEETING = timedelta(hours=6)
 BACKEND, GPU_BACKEND = "gloo", "cpu:gloo,cuda:nccl"
-
-
-@dataclass(slots=True)
-class Used:
-    """What processes have used until now; of memory, the most that each ever had."""
-
-    cpu_seconds: float = 0.0
-    memory_bytes: int = 0
 
 
 class Ranks:
@@ -39,12 +30,17 @@ class Ranks:
     def __init__(self, rank: int = 0, count: int = 1) -> None:
         self.rank = rank
         self.count = count
-        self.others = Used()
+        self.others = Usage()
         """What the others have used, as of the last `total`."""
+        self._meter = Meter()
 
     @property
     def is_first(self) -> bool:
         return self.rank == 0
+
+    def used(self) -> Usage:
+        """By all of them."""
+        return self._meter.read().beside(self.others)
 
     def share(self, batch: Sequence[T]) -> Sequence[T]:
         """What of a batch is this one's; together, they have all of it once."""
@@ -54,12 +50,13 @@ class Ranks:
         """The sum over all ranks of each."""
         if self.count == 1:
             return list(numbers)
-        own = [sum(os.times()[:2]), float(peak_memory_bytes())]
+        own = astuple(self._meter.read())
         sums = torch.tensor([*numbers, *own], dtype=torch.float64)
         cast(Any, distributed).all_reduce(sums)
-        *totals, cpu_seconds, memory_bytes = cast(list[float], cast(Any, sums).tolist())
-        self.others = Used(cpu_seconds - own[0], round(memory_bytes - own[1]))
-        return totals
+        found = cast(list[float], cast(Any, sums).tolist())
+        of_others = [total - mine for total, mine in zip(found[len(numbers) :], own, strict=True)]
+        self.others = Usage(*of_others[:2], *map(round, of_others[2:]))
+        return found[: len(numbers)]
 
     def agree(self, *numbers: int) -> list[int]:
         """What rank 0 says."""
