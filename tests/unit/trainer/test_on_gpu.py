@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
 from support.training import Attempt, FolderPushes, Killed, attempt, lease, topics, write_rows
 from zoo.training.v1 import event_pb2
@@ -21,6 +22,7 @@ def classify(folder: Path, encoder: Path, data: Path, precision: str = "float32"
 def test_a_killed_training_goes_on_to_the_same_weights(
     precision: str, encoder: Path, topic_data: Path, tmp_path: Path
 ) -> None:
+    """But for what attention's backward pass adds up in an order of its own each time."""
     whole = classify(tmp_path / "whole", encoder, topic_data, precision)
     events: list[event_pb2.Event] = []
     pushes = FolderPushes(tmp_path / "pushed", encoder)
@@ -32,7 +34,14 @@ def test_a_killed_training_goes_on_to_the_same_weights(
     )
     assert 0 < kept.step < STEPS
     assert f"from the checkpoint of step {kept.step}" in resumed.logs
-    assert resumed.weights() == whole.weights()
+    base, of_whole, of_resumed = (
+        load_file(path / "model.safetensors") for path in (encoder, whole.result, resumed.result)
+    )
+    trained = {name: tensor for name, tensor in of_whole.items() if name.removeprefix("bert.") in base}
+    moved = sum(float((of_whole[name] - base[name.removeprefix("bert.")]).norm()) for name in trained)
+    apart = sum(float((of_whole[name] - of_resumed[name]).norm()) for name in trained)
+    assert trained
+    assert apart < 0.02 * moved
 
 
 def test_what_the_gpu_cost_is_told(encoder: Path, topic_data: Path, tmp_path: Path) -> None:
