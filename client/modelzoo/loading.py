@@ -72,24 +72,33 @@ _UNREADABLE = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack", ".gguf
 
 
 def load_directory(
-    path: Path, dtype: "torch.dtype | None" = None, weights: Callable[[], Path] | None = None
+    path: Path,
+    dtype: "torch.dtype | None" = None,
+    weights: Callable[[], Path] | None = None,
+    change: "Callable[[nn.Module], nn.Module] | None" = None,
 ) -> "nn.Module":
     """The module that config.json names, in evaluation mode on the CPU, equal tensor by tensor to what the files hold.
 
     Its parameters lie in the mapped files, so these must not change; `dtype` other than the stored one copies them.
     With `weights`, `path` need not have them yet: the module is built, then that call waits for the directory that has,
-    and what it raises is raised.
+    and what it raises is raised. With `change`, the module is what that makes of it in its stored dtype, turned into
+    `dtype` after that.
     Raises MODEL_UNSUPPORTED where the format or architecture is not one that can be loaded without running foreign
     code, MODEL_LOAD_FAILED where files are missing, damaged or contradict each other.
     """
     import torch
 
     config = _read_config(path)
-    model, info = _filled(_model_class(config), config, _Tensors(weights or (lambda: path)), dtype)
+    found = _model_class(config)
+    model, info = _filled(found, config, _Tensors(weights or (lambda: path)), dtype if change is None else None)
     absent = sorted(info["missing_keys"]) + sorted(str(key[0]) for key in info["mismatched_keys"])
     if absent:
         named = ", ".join(absent[:NAMED_MAX]) + (", ..." if len(absent) > NAMED_MAX else "")
         raise _failed(f"{len(absent)} tensors are missing or have another shape than config.json says: {named}")
+    if change is not None:
+        model = change(model)
+        if dtype is not None:
+            model, _ = _filled(found, model.config, model.state_dict(), dtype)
     _restore_generation_config(model, path)
     return cast(torch.nn.Module, model.eval())
 

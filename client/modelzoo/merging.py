@@ -12,7 +12,9 @@ from importlib.metadata import version as package_version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from modelzoo.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, ResourceExhausted, ZooError
+from modelzoo.adapter_base import READABLE, base_of
+from modelzoo.adapter_files import of_inputs
+from modelzoo.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
 from modelzoo.lora import ADAPTER_CONFIG, ADAPTER_WEIGHTS, DTYPES, merge_lora
 from modelzoo.progress import Progress, Silence, Summed
 from modelzoo.records import Lineage, Parent, PullResult, Version
@@ -23,15 +25,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Merged", "merge"]
 
-ADAPTER, MERGED = "ADAPTER", "MERGED"
+MERGED = "MERGED"
 RECORD, CARD = "merge.json", "README.md"
-READABLE = ("READY", "DEPRECATED")
-# Beside the weights: what turns inputs into tensors, and what has to stay with copies of the base.
-BESIDE = (
-    *("tokenizer*", "vocab*", "merges.txt", "special_tokens_map.json", "added_tokens.json", "normalizer.json"),
-    *("*.model", "*.spm", "preprocessor_config.json", "processor_config.json", "chat_template*"),
-    *("generation_config.json", "LICENSE*", "LICENCE*", "NOTICE*"),
-)
+# What has to stay with copies of the base.
+LICENCES = ("LICENSE*", "LICENCE*", "NOTICE*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,14 +62,15 @@ def merge(
     names the base of an adapter whose lineage does not. `said` hears, in words, what is done next.
 
     The same base, adapter and dtype are merged into a model once: repeated, it answers the version that is there.
-    Raises ADAPTER_EXPECTED, ADAPTER_BASE_MISSING, what `modelzoo.lora.merge_lora` and `Client.push` raise; DISK_FULL.
+    Raises ADAPTER_EXPECTED; DISK_FULL; what `base_of` of modelzoo.adapter_base, `merge_lora` of modelzoo.lora and
+    `Client.push` raise.
     """
     if dtype is not None and dtype not in DTYPES:
         raise InvalidArgument("FIELD_INVALID", f"A dtype is one of {', '.join(DTYPES)}, not {dtype!a}.")
     model = _model(to)
     adapter = client.version(ref)
     _check_adapter(client, adapter)
-    wanted = _base_of(client, adapter, base)
+    wanted = base_of(client, adapter, base)
     before = _before(client, model, wanted, adapter, dtype)
     earlier = next((version for version in before if version.state in READABLE), None)
     if earlier is not None:
@@ -124,31 +122,6 @@ def _check_adapter(client: "Client", version: Version) -> None:
         )
 
 
-def _base_of(client: "Client", adapter: Version, named: str) -> Version:
-    """The version that the adapter belongs to. Raises ADAPTER_BASE_MISSING."""
-    reference = named
-    if not reference:
-        found = client.lineages.get(adapter.reference, direction="up", depth=1)
-        parents = [found.nodes[edge.parent] for edge in found.edges if edge.kind == ADAPTER and edge.child == 0]
-        if len(parents) != 1 or parents[0].hidden:
-            why = "its base is hidden from you" if parents else "its lineage names no base"
-            if len(parents) > 1:
-                why = "its lineage names several bases"
-            raise _base_missing(adapter, f"{why}: name it with --base NAMESPACE/NAME@VERSION")
-        reference = parents[0].reference
-    try:
-        version = client.version(reference)
-    except (NotFound, PermissionDenied) as error:
-        raise _base_missing(
-            adapter, f"{reference} is not there any more, or hidden from you: {error.message}"
-        ) from error
-    if version.state not in READABLE:
-        raise _base_missing(
-            adapter, f"{version.reference} is {version.state}: bring it back, or name another with --base"
-        )
-    return version
-
-
 def _before(client: "Client", model: Reference, base: Version, adapter: Version, dtype: str | None) -> list[Version]:
     """Versions of the model that are these two merged, in this dtype, the newest first."""
     try:
@@ -187,12 +160,12 @@ def _request_id(model: Reference, base: Version, adapter: Version, dtype: str | 
 
 
 def _copy_beside(held: list[PullResult], folder: Path) -> None:
-    """The adapter's before the base's: it may have taught the tokenizer words."""
+    """What turns inputs into tensors, and licences; the adapter's before the base's."""
     for result in reversed(held):
-        for pattern in BESIDE:
-            for source in sorted(result.path.glob(pattern)):
-                if source.is_file() and not (folder / source.name).exists():
-                    shutil.copyfile(source, folder / source.name)
+        licences = (path for pattern in LICENCES for path in sorted(result.path.glob(pattern)) if path.is_file())
+        for source in (*of_inputs(result.path), *licences):
+            if not (folder / source.name).exists():
+                shutil.copyfile(source, folder / source.name)
 
 
 def _write_card(folder: Path, model: Reference, base: Version, adapter: Version, dtypes: tuple[str, ...]) -> None:
@@ -237,11 +210,3 @@ def _model(text: str) -> Reference:
             "REFERENCE_INVALID", f"The zoo gives versions their numbers: merge into {found.model}, without '@'."
         )
     return found
-
-
-def _base_missing(adapter: Version, why: str) -> ZooError:
-    return FailedPrecondition(
-        "ADAPTER_BASE_MISSING",
-        f"{adapter.reference} cannot be merged: {why}.",
-        metadata={"reference": adapter.reference},
-    )

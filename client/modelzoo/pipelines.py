@@ -95,9 +95,10 @@ def pipeline(
 ) -> Pipeline:
     """The model of a reference, or of a local directory (a Path, or a str that is no reference: `./mine`), ready.
 
-    Files that the local cache lacks are pulled first. Raises what `Client.pull` raises, MODEL_UNSUPPORTED for a model
-    without a task here, MODEL_LOAD_FAILED, LOCAL_PATH_INVALID. Without `client`, one is opened as `Client()` does;
-    without `dtype`, the model computes in the one that its weights are stored in.
+    Files that the local cache lacks are pulled first. A LoRA adapter is added to its base, and does what that does
+    (`modelzoo[merge]`). Raises what `Client.pull` raises, MODEL_UNSUPPORTED for a model without a task here,
+    MODEL_LOAD_FAILED, LOCAL_PATH_INVALID; ADAPTER_BASE_MISSING, ADAPTER_UNSUITABLE. Without `client`, one is opened as
+    `Client()` does; without `dtype`, the model computes in the one that its weights are stored in.
     """
     from modelzoo.tasks.opening import open_task
 
@@ -105,7 +106,7 @@ def pipeline(
     if directory is not None:
         return Pipeline(open_task(directory, dtype), str(directory))
     with held(str(ref), client) as files:
-        made = Pipeline(open_task(files.result.path, dtype), files.result.reference)
+        made = Pipeline(open_task(files.path, dtype, adapter=files.adapter), files.result.reference)
         files.keep_for(made)
     return made
 

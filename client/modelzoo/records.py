@@ -215,8 +215,17 @@ class AccessRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class Base:
+    """The version that an adapter was added to."""
+
+    reference: str
+    manifest_digest: str
+
+
+@dataclass(frozen=True, slots=True)
 class Finish:
-    """How a generation ended: `reason` is STOP or LENGTH; `reference` and `manifest_digest` say what answered."""
+    """How a generation ended: `reason` is STOP or LENGTH; `reference` and `manifest_digest` say what answered, and
+    `base`, where that is an adapter, what it was added to."""
 
     reason: str
     input_tokens: int
@@ -226,6 +235,7 @@ class Finish:
     decode_s: float
     reference: str
     manifest_digest: str
+    base: Base | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -236,12 +246,14 @@ class Completion:
 
 @dataclass(frozen=True, slots=True)
 class Computed:
-    """What answered, and how long it took: waiting, a load of the model included, then computing in its batch."""
+    """What answered (an adapter added to its `base`), and how long it took: waiting, a load of the model included, then
+    computing in its batch."""
 
     reference: str
     manifest_digest: str
     queue_s: float
     compute_s: float
+    base: Base | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -203,6 +203,7 @@ def finish(pb: generation_pb2.Finish) -> records.Finish:
         decode_s=_seconds(pb.timings.decode),
         reference=pb.reference,
         manifest_digest=pb.manifest_digest,
+        base=_base(pb),
     )
 
 
@@ -304,7 +305,11 @@ def _label(pb: classification_pb2.LabelScore) -> records.LabelScore:
 
 
 def _computed(pb: classification_pb2.Computed) -> records.Computed:
-    return records.Computed(pb.reference, pb.manifest_digest, _seconds(pb.queue), _seconds(pb.compute))
+    return records.Computed(pb.reference, pb.manifest_digest, _seconds(pb.queue), _seconds(pb.compute), _base(pb))
+
+
+def _base(pb: generation_pb2.Finish | classification_pb2.Computed) -> records.Base | None:
+    return records.Base(pb.base.reference, pb.base.manifest_digest) if pb.HasField("base") else None
 
 
 def time(stamp: Timestamp) -> datetime | None:

@@ -1,16 +1,21 @@
 """The catalog as a worker sees it: what a reference means."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import grpc
 
-from modelzoo.errors import FailedPrecondition, Unavailable, ZooError, from_rpc_error
+from modelzoo.adapter_base import FORMAT as ADAPTER
+from modelzoo.adapter_base import base_missing, base_named, check_base
+from modelzoo.errors import FailedPrecondition, NotFound, Unavailable, ZooError, from_rpc_error
+from modelzoo.history_wire import lineage
 from zoo.catalog.v1 import access_service_pb2 as access_pb
 from zoo.catalog.v1 import access_service_pb2_grpc as access_rpc
 from zoo.catalog.v1 import catalog_service_pb2 as service_pb
 from zoo.catalog.v1 import catalog_service_pb2_grpc as rpc
+from zoo.catalog.v1 import lineage_service_pb2 as lineage_pb
+from zoo.catalog.v1 import lineage_service_pb2_grpc as lineage_rpc
 from zoo.catalog.v1 import model_pb2 as pb
 from zoo_server.call import remaining_s
 
@@ -18,6 +23,7 @@ __all__ = ["TIMEOUT_S", "Catalog", "GrpcCatalog", "Version", "translate"]
 
 TIMEOUT_S = 10.0
 RETRY_AFTER_S = 1.0
+_SEE_LINEAGE = "`zoo lineage REF --up` shows what its lineage says"
 _USABLE = (pb.VERSION_STATE_READY, pb.VERSION_STATE_DEPRECATED)
 
 
@@ -26,7 +32,8 @@ class Version:
     """A version that may be run. `reference` is `namespace/name@number`.
 
     `architecture` and `dtype_bytes` (bytes of tensors by safetensors' dtype name) are empty where nothing is known. A
-    `gated` one may be run by publishers and by subjects with an approved request alone.
+    `gated` one may be run by publishers and by subjects with an approved request alone. An adapter has a `base`, which
+    it is added to; `architecture` and `dtype_bytes` are then the base's.
     """
 
     reference: str
@@ -34,6 +41,18 @@ class Version:
     architecture: str = ""
     dtype_bytes: Mapping[str, int] = field(default_factory=dict[str, int])
     gated: bool = False
+    base: "Version | None" = None
+
+    @property
+    def key(self) -> str:
+        """The same for versions that are the same model in memory. The same adapter has several bases where several say
+        that it is theirs."""
+        return self.manifest_digest if self.base is None else f"{self.manifest_digest}+{self.base.manifest_digest}"
+
+    @property
+    def parts(self) -> tuple["Version", ...]:
+        """Itself and its base: all whose files it is made of."""
+        return (self,) if self.base is None else (self, self.base)
 
     @property
     def namespace(self) -> str:
@@ -45,7 +64,9 @@ class Catalog(Protocol):
         """What the reference means now.
 
         Raises MODEL_NOT_FOUND, VERSION_NOT_FOUND, ALIAS_NOT_FOUND, REFERENCE_INVALID; VERSION_STATE_INVALID where the
-        version must not be run; Unavailable or DeadlineExceeded where the catalog does not answer.
+        version must not be run; of an adapter, ADAPTER_BASE_MISSING where its base is not known or must not be run, and
+        ADAPTER_UNSUITABLE where that is an adapter itself; Unavailable or DeadlineExceeded where the catalog does not
+        answer.
         """
         ...
 
@@ -63,14 +84,42 @@ class GrpcCatalog:
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = rpc.CatalogServiceStub(channel)
         self._access = access_rpc.AccessServiceStub(channel)
+        self._lineage = lineage_rpc.LineageServiceStub(channel)
 
     async def version(self, reference: str) -> Version:
-        request = service_pb.GetVersionRequest(reference=reference)
+        found = await self._get(reference)
+        version = _from_pb(found)
+        return version if found.facts.format != ADAPTER else await self._with_base(version)
+
+    async def _with_base(self, adapter: Version) -> Version:
+        request = lineage_pb.GetLineageRequest(
+            reference=adapter.reference, direction=lineage_pb.LINEAGE_DIRECTION_UP, depth=1
+        )
         try:
-            response = await self._stub.GetVersion(request, timeout=remaining_s(TIMEOUT_S))
+            response = await self._lineage.GetLineage(request, timeout=remaining_s(TIMEOUT_S))
         except grpc.aio.AioRpcError as error:
             raise translate(error) from error
-        return _from_pb(response.version)
+        # Who may use the adapter need not be one who may see its base: no message says which it is.
+        try:
+            found = await self._get(base_named(lineage(response), adapter.reference))
+            base = _from_pb(found)
+        except NotFound as error:
+            raise base_missing(adapter.reference, f"that is not there any more: {_SEE_LINEAGE}") from error
+        except FailedPrecondition as error:
+            if error.reason != "VERSION_STATE_INVALID":
+                raise
+            state = error.metadata.get("state", "").lower()
+            why = f"that is {state} and must not be run: bring it back; {_SEE_LINEAGE}"
+            raise base_missing(adapter.reference, why) from error
+        check_base(found.facts.format, adapter.reference)
+        return replace(adapter, architecture=base.architecture, dtype_bytes=base.dtype_bytes, base=base)
+
+    async def _get(self, reference: str) -> pb.Version:
+        request = service_pb.GetVersionRequest(reference=reference)
+        try:
+            return (await self._stub.GetVersion(request, timeout=remaining_s(TIMEOUT_S))).version
+        except grpc.aio.AioRpcError as error:
+            raise translate(error) from error
 
     async def grants(self, model: str, subject: str) -> bool:
         request = access_pb.CheckAccessRequest(model=model, subject=subject)

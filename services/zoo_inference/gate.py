@@ -1,10 +1,12 @@
-"""Whether a caller may run a gated model: the worker sees every model, and must ask for whom it runs one."""
+"""Whether a caller may run a gated model, or an adapter of another's: the worker sees every model, and must ask for
+whom it runs one."""
 
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from modelzoo.adapter_base import base_missing
 from modelzoo.errors import DeadlineExceeded, PermissionDenied, Unavailable
 from zoo_inference.catalog import Catalog, Version
 from zoo_inference.freshness import FRESH_S, STALE_AT_MOST_S
@@ -30,8 +32,17 @@ class Gate:
         self._known: OrderedDict[tuple[str, str], _Known] = OrderedDict()
 
     async def check(self, version: Version, principal: Principal) -> None:
-        """Return if `principal` may run the version, as far as its model is gated. Raises ACCESS_NOT_GRANTED, and what
-        Catalog.grants raises."""
+        """Return if `principal`, an invoker in the version's namespace, may run it as far as its model is gated and, of
+        an adapter, as its base may be read: else anybody's empty adapter would open whatever it names as its base.
+
+        Raises ACCESS_NOT_GRANTED, ADAPTER_BASE_MISSING where the base is hidden, and what Catalog.grants raises."""
+        if version.base is not None and not principal.has(Role.VIEWER, version.base.namespace):
+            why = "that is hidden from you: ask an admin for the role viewer in its namespace"
+            raise base_missing(version.reference, why)
+        for part in version.parts:
+            await self._check_granted(part, principal)
+
+    async def _check_granted(self, version: Version, principal: Principal) -> None:
         if not version.gated or principal.has(Role.PUBLISHER, version.namespace):
             return
         model = version.reference.partition("@")[0]

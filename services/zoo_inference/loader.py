@@ -1,16 +1,20 @@
 """From a version to a model in memory: files into the node cache, tensors mapped, an engine or a batcher around it.
 
-While weights are still coming in, the tokenizer is read and the module built; it is filled when they are here.
+While weights are still coming in, the tokenizer is read and the module built; it is filled when they are here. Of an
+adapter it is the base's, with the adapter added to its weights: docs/adr/0026-adapters-served-by-merging-at-load.md.
 """
 
 import asyncio
 from collections.abc import Set
 from contextlib import AbstractContextManager, AsyncExitStack
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any, Protocol
 
 import grpc
 import torch
 
+from modelzoo.adapter_files import join_files
 from modelzoo.arriving import Arriving, hold_arriving
 from modelzoo.cache import NodeCache
 from modelzoo.tasks.context import context_of
@@ -73,24 +77,38 @@ class Loader:
         self._batch_memory_bytes = batch_memory_bytes
 
     async def load(self, version: Version, placement: Placement) -> LoadedModel:
-        """Raises MODEL_UNSUPPORTED, MODEL_LOAD_FAILED, and what pulling raises."""
+        """Raises MODEL_UNSUPPORTED, MODEL_LOAD_FAILED, ADAPTER_UNSUITABLE, and what pulling raises."""
         async with AsyncExitStack() as stack:
-            holding = self._source.hold(version)
-            arriving = await asyncio.to_thread(holding.__enter__)
-            # Not on the loop: weights may still be coming in, and are waited for.
-            stack.push_async_callback(asyncio.to_thread, holding.__exit__, None, None, None)
+            arriving, adapter = await self._hold(version, stack), None
+            if version.base is not None:
+                adapter = await asyncio.to_thread(arriving.whole)
+                arriving = await self._join(await self._hold(version.base, stack), adapter, stack)
             architecture = await asyncio.to_thread(architecture_of, arriving.early)
             task = task_of(architecture)
             if task is None or (task is not Task.GENERATE and task not in _BATCHES):
                 raise unsupported(version.reference, architecture)
             dtype = torch.float32 if placement.widened else None
-            files = await asyncio.to_thread(read_files, arriving.early, dtype, arriving.whole)
+            files = await asyncio.to_thread(read_files, arriving.early, dtype, arriving.whole, adapter=adapter)
             await asyncio.to_thread(touch_pages, files.model)
             if task is Task.GENERATE:
                 return await self._generative(files, stack)
             model = await asyncio.to_thread(make_task_model, task, files)
             texts = _text_thread(stack) if task in _OF_TEXTS else None
             return BatchedModel(model, Batcher(model.compute, model.cost, _BATCHES[task]), texts, stack.pop_all())
+
+    async def _hold(self, version: Version, stack: AsyncExitStack) -> Arriving:
+        holding = self._source.hold(version)
+        arriving = await asyncio.to_thread(holding.__enter__)
+        # Not on the loop: weights may still be coming in, and are waited for.
+        stack.push_async_callback(asyncio.to_thread, holding.__exit__, None, None, None)
+        return arriving
+
+    async def _join(self, base: Arriving, adapter: Path, stack: AsyncExitStack) -> Arriving:
+        """The base's files, once all are here, under the adapter's."""
+        whole = await asyncio.to_thread(base.whole)
+        folder = Path(stack.enter_context(TemporaryDirectory(prefix="zoo-adapted-")))
+        await asyncio.to_thread(join_files, whole, adapter, folder)
+        return Arriving(folder, lambda: folder)
 
     async def _generative(self, files: ModelFiles, stack: AsyncExitStack) -> GenerativeModel:
         tokenizing = Tokenizing(files.processor)

@@ -33,11 +33,15 @@ class Patrol:
         for resident in self._residency.residents:
             version = resident.version
             try:
-                await self._catalog.version(version.reference)
+                now = await self._catalog.version(version.reference)
             except (FailedPrecondition, NotFound) as error:
                 log.warning("unloading %s, which must not be run: %s", version.reference, error.message)
-                await self._residency.drop(version.manifest_digest)
+                await self._residency.drop(version.key)
             except ZooError as error:
                 # Nobody says that it must not be run.
                 log.warning("whether %s may be run cannot be seen now: %s", version.reference, error.message)
                 return
+            else:
+                if now.key != version.key:
+                    log.warning("unloading %s, whose lineage names another base now", version.reference)
+                    await self._residency.drop(version.key)

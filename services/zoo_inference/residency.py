@@ -73,12 +73,12 @@ class Residency(Generic[M]):
     @asynccontextmanager
     async def use(self, version: Version) -> AsyncGenerator[M]:
         """The loaded model, which stays for the length of the block. Raises what loading raises."""
-        resident = self._residents.get(version.manifest_digest) or self._begin(version)
+        resident = self._residents.get(version.key) or self._begin(version)
         resident.users += 1
         try:
             if resident.model is None:
                 # Who stops waiting does not stop the load: others may wait for it.
-                await asyncio.shield(self._loading[version.manifest_digest])
+                await asyncio.shield(self._loading[version.key])
             if resident.model is None:
                 raise RuntimeError("loaded, but nothing is there")
             yield resident.model
@@ -89,19 +89,19 @@ class Residency(Generic[M]):
                 await self._leave(resident)
             self._freed.set()
 
-    async def drop(self, manifest_digest: str) -> None:
-        """Nobody new gets the model; its memory is given back when the last who uses it now has ended.
+    async def drop(self, key: str) -> None:
+        """Nobody new gets the model of this key; its memory is given back when the last who uses it now has ended.
 
         One that is still loading stays.
         """
-        resident = self._residents.get(manifest_digest)
+        resident = self._residents.get(key)
         if resident is None or resident.model is None:
             return
         if resident.users == 0:
             await self._evict(resident)
             self._freed.set()
         else:
-            del self._residents[manifest_digest]
+            del self._residents[key]
             self._leaving.append(resident)
             self._on_change()
 
@@ -118,11 +118,11 @@ class Residency(Generic[M]):
 
     def _begin(self, version: Version) -> Resident[M]:
         placement = self._place(version)
-        digest = version.manifest_digest
+        key = version.key
         resident: Resident[M] = Resident(version, placement.size_bytes)
-        self._residents[digest] = resident
-        task = self._loading[digest] = asyncio.ensure_future(self._bring(resident, placement))
-        task.add_done_callback(lambda done: self._brought(digest, done))
+        self._residents[key] = resident
+        task = self._loading[key] = asyncio.ensure_future(self._bring(resident, placement))
+        task.add_done_callback(lambda done: self._brought(key, done))
         self._on_change()
         return resident
 
@@ -142,11 +142,11 @@ class Residency(Generic[M]):
             resident.size_bytes, resident.model = model.size_bytes, model
             return model
 
-    def _brought(self, digest: str, task: asyncio.Task[M]) -> None:
-        del self._loading[digest]
+    def _brought(self, key: str, task: asyncio.Task[M]) -> None:
+        del self._loading[key]
         # Asking for the exception also marks it as seen, should nobody wait any more.
         if task.cancelled() or task.exception() is not None:
-            del self._residents[digest]
+            del self._residents[key]
         self._freed.set()
         self._on_change()
 
@@ -167,7 +167,7 @@ class Residency(Generic[M]):
             await resident.model.close()
 
     async def _evict(self, resident: Resident[M]) -> None:
-        del self._residents[resident.version.manifest_digest]
+        del self._residents[resident.version.key]
         self._on_change()
         if resident.model is not None:
             await resident.model.close()

@@ -8,10 +8,12 @@ import grpc
 from google.protobuf.duration_pb2 import Duration
 
 from modelzoo.tasks.results import Detection, LabelScore, Segment
+from zoo.inference.v1 import base_pb2 as base_pb
 from zoo.inference.v1 import classification_pb2 as classification_pb
 from zoo.inference.v1 import generation_pb2 as pb
 from zoo.inference.v1 import inference_service_pb2 as service_pb
 from zoo.inference.v1 import inference_service_pb2_grpc as rpc
+from zoo_inference.catalog import Version
 from zoo_inference.engine import FinishReason
 from zoo_inference.inference import Answer, Embedded, Ended, Inference
 from zoo_inference.requests import (
@@ -122,6 +124,7 @@ def _finish_to_pb(ended: Ended) -> pb.Finish:
         ),
         reference=ended.version.reference,
         manifest_digest=ended.version.manifest_digest,
+        base=_base_to_pb(ended.version),
     )
 
 
@@ -131,7 +134,13 @@ def _embedded_to_pb(answer: Answer[Embedded]) -> service_pb.EmbedResponse:
         usage=pb.Usage(input_tokens=answer.result.input_tokens),
         reference=answer.version.reference,
         manifest_digest=answer.version.manifest_digest,
+        base=_base_to_pb(answer.version),
     )
+
+
+def _base_to_pb(version: Version) -> base_pb.Base | None:
+    base = version.base
+    return None if base is None else base_pb.Base(reference=base.reference, manifest_digest=base.manifest_digest)
 
 
 def _classification_to_pb(labels: Sequence[LabelScore]) -> classification_pb.Classification:
@@ -158,6 +167,7 @@ def _computed_to_pb(answer: Answer[Any]) -> classification_pb.Computed:
     return classification_pb.Computed(
         reference=answer.version.reference,
         manifest_digest=answer.version.manifest_digest,
+        base=_base_to_pb(answer.version),
         queue=_duration(answer.queue_s),
         compute=_duration(answer.compute_s),
     )

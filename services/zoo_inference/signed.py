@@ -63,7 +63,8 @@ class Signatures(Protocol):
 
 
 class SignedCatalog:
-    """A catalog that answers only versions whose signature holds, where their namespace requires one."""
+    """A catalog that answers only versions whose signature holds, where their namespace requires one; of an adapter,
+    its own and its base's, each as its own namespace says."""
 
     def __init__(self, catalog: Catalog, signatures: Signatures, clock: Callable[[], float] = time.monotonic) -> None:
         self._catalog = catalog
@@ -76,13 +77,17 @@ class SignedCatalog:
     async def version(self, reference: str) -> Version:
         """As the catalog's. Raises SIGNATURE_REQUIRED, SIGNATURE_INVALID, too."""
         version = await self._catalog.version(reference)
+        for part in version.parts:
+            await self._check(part)
+        return version
+
+    async def _check(self, version: Version) -> None:
         policy = await self._policy(version.namespace)
         proof = (version.namespace.casefold(), version.manifest_digest, policy.etag)
         if policy.is_required and proof not in self._held:
             await self._verify(version, policy)
             self._held[proof] = None
             _forget(self._held)
-        return version
 
     async def grants(self, model: str, subject: str) -> bool:
         """As the catalog's."""
@@ -113,7 +118,7 @@ class SignedCatalog:
         for each in found:
             try:
                 # Thousands of files may be listed.
-                await asyncio.to_thread(_check, each.bundle, files, trusted[each.key_id])
+                await asyncio.to_thread(_check_bundle, each.bundle, files, trusted[each.key_id])
             except FailedPrecondition as error:
                 fault = error
             else:
@@ -153,7 +158,7 @@ class GrpcSignatures:
         return await asyncio.to_thread(get_manifest, self._artifact, version.namespace, version.manifest_digest)
 
 
-def _check(bundle: bytes, files: dict[str, str], key: PublicKey) -> None:
+def _check_bundle(bundle: bytes, files: dict[str, str], key: PublicKey) -> None:
     Bundle.from_bytes(bundle).check(files, key)
 
 

@@ -23,6 +23,7 @@ from modelzoo.command.terminal import (
 )
 
 if TYPE_CHECKING:
+    from modelzoo.client import Client
     from modelzoo.manifest import Manifest
     from modelzoo.records import Alias, DatasetFacts, Model, ModelCounts, TensorInfo, Version
 
@@ -105,14 +106,16 @@ def show(
             manifest = None if version is None else client.manifest(version.reference)
         except FailedPrecondition:
             manifest = None  # quarantined, as the state says
+        base = None if version is None else _base(client, version)
     value = {
         "model": model,
         "version": version,
+        "base": base,
         "versions": versions,
         "aliases": aliases,
         "files": [] if manifest is None else _files(manifest),
     }
-    answer(value, lambda: _print_model(model, version, versions, aliases, manifest))
+    answer(value, lambda: _print_model(model, version, base, versions, aliases, manifest))
 
 
 def _show_tensors(ref: str, glob: str) -> None:
@@ -180,6 +183,7 @@ def _files(manifest: "Manifest") -> list[dict[str, str | int]]:
 def _print_model(
     model: "Model",
     version: "Version | None",
+    base: str | None,
     versions: "list[Version]",
     aliases: "list[Alias]",
     manifest: "Manifest | None",
@@ -188,7 +192,7 @@ def _print_model(
     if model.description:
         line(model.description)
     line()
-    print_table(("FACT", "VALUE"), [*_model_facts(model), *(_facts(version) if version is not None else ())])
+    print_table(("FACT", "VALUE"), [*_model_facts(model), *(_facts(version, base) if version is not None else ())])
     if version is not None and version.metrics:
         line()
         print_table(("DATASET", "SPLIT", "METRIC", "VALUE"), metric_rows(version.metrics))
@@ -248,7 +252,20 @@ def _model_facts(model: "Model") -> list[tuple[str, str]]:
     return [(name, value) for name, value in found if value]
 
 
-def _facts(version: "Version") -> list[tuple[str, str]]:
+def _base(client: "Client", version: "Version") -> str | None:
+    """What an adapter belongs to. None: it is none, its lineage does not say, or the caller may not know."""
+    from modelzoo.adapter_base import FORMAT, base_named
+    from modelzoo.errors import FailedPrecondition
+
+    if version.facts.format != FORMAT:
+        return None
+    try:
+        return base_named(client.lineages.get(version.reference, direction="up", depth=1), version.reference)
+    except FailedPrecondition:
+        return None
+
+
+def _facts(version: "Version", base: str | None) -> list[tuple[str, str]]:
     facts = version.facts
     dtypes = ", ".join(f"{name} {size_text(size)}" for name, size in sorted(facts.dtype_bytes.items()))
     found = [
@@ -261,6 +278,7 @@ def _facts(version: "Version") -> list[tuple[str, str]]:
         ("labels", ", ".join(facts.labels[:10]) + (", ..." if len(facts.labels) > 10 else "")),
         ("licence", facts.licence),
         ("tags", ", ".join(facts.tags)),
+        ("adapter of", base or ""),
         ("made from", ", ".join(facts.base_models)),
         ("trained with", ", ".join(facts.datasets)),
         ("languages", ", ".join(facts.languages)),

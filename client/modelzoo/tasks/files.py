@@ -8,6 +8,7 @@ from typing import Any, cast
 import torch
 
 from modelzoo.loading import load_directory, load_processor_directory, read_json
+from modelzoo.lora import load_adapted
 
 __all__ = ["ModelFiles", "architecture_of", "read_files"]
 
@@ -31,13 +32,20 @@ class ModelFiles:
         return sum(storages.values())
 
 
-def read_files(path: Path, dtype: torch.dtype | None = None, weights: Callable[[], Path] | None = None) -> ModelFiles:
+def read_files(
+    path: Path,
+    dtype: torch.dtype | None = None,
+    weights: Callable[[], Path] | None = None,
+    *,
+    adapter: Path | None = None,
+) -> ModelFiles:
     """The model, in this dtype or the stored one. Raises MODEL_UNSUPPORTED, MODEL_LOAD_FAILED.
 
-    With `weights`, as `load_directory` says; the result's path is then the one that the call gives.
+    With `weights`, as `load_directory` says; the result's path is then the one that the call gives. With `adapter`, the
+    adapter in that directory is added to the model: `load_adapted` says how and what it raises.
     """
     processor = load_processor_directory(path)
-    model = load_directory(path, dtype, weights)
+    model = load_directory(path, dtype, weights) if adapter is None else load_adapted(path, adapter, dtype, weights)
     return ModelFiles(weights() if weights else path, architecture_of(path), model, processor)
 
 

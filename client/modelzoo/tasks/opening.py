@@ -31,10 +31,11 @@ _CLASSES: dict[Task, type[AtOnce]] = {
 }
 
 
-def open_task(path: Path, dtype: torch.dtype | None = None) -> TaskModel:
-    """What the model in this directory does, ready to do it. Its files must not change while it is used.
+def open_task(path: Path, dtype: torch.dtype | None = None, *, adapter: Path | None = None) -> TaskModel:
+    """What the model in this directory does, ready to do it, with the adapter in that one added, if one is given. Its
+    files must not change while it is used.
 
-    Raises MODEL_UNSUPPORTED for an architecture without a task here, MODEL_LOAD_FAILED.
+    Raises ADAPTER_UNSUITABLE, MODEL_UNSUPPORTED for an architecture without a task here, MODEL_LOAD_FAILED.
     """
     architecture = architecture_of(path)
     task = task_of(architecture)
@@ -43,7 +44,7 @@ def open_task(path: Path, dtype: torch.dtype | None = None) -> TaskModel:
             "MODEL_UNSUPPORTED",
             f"There is no pipeline for a {architecture[:80]!a}: use modelzoo.load, which gives the bare module.",
         )
-    files = read_files(path, dtype)
+    files = read_files(path, dtype, adapter=adapter)
     return TextGenerator(files) if task is Task.GENERATE else make_task_model(task, files)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 import torch
-from peft import LoraConfig, PeftModel, get_peft_model
+from peft import PeftModel
 from safetensors.torch import load_file, save_file
 from typer.testing import Result
 
@@ -17,23 +17,12 @@ from modelzoo.errors import FailedPrecondition
 from modelzoo.loading import load_directory
 from modelzoo.records import Parent
 from support.front_door import FrontDoor
+from support.tiny_adapters import lora_of
 from support.tiny_models import tiny_llama
 
 # Two ways to add up the same numbers in float32 differ by so much in logits of about 1.
 TOLERANCE = 1e-4
 TOKENS = torch.tensor([[10, 20, 30, 40]])
-
-
-def lora_of(base: Path, folder: Path, **settings: Any) -> Path:
-    """An adapter that changes every linear layer, as training would leave it."""
-    torch.manual_seed(1)
-    config = LoraConfig(r=4, lora_alpha=8, target_modules="all-linear", task_type="CAUSAL_LM", **settings)
-    adapted: Any = get_peft_model(load_directory(base, torch.float32), config)
-    for name, parameter in adapted.named_parameters():
-        if "lora_B" in name:
-            torch.nn.init.normal_(parameter, std=0.05)
-    adapted.save_pretrained(folder, save_embedding_layers=False)
-    return folder
 
 
 def logits_of(base: Path, adapter: Path | None = None) -> torch.Tensor:

@@ -19,6 +19,7 @@ from modelzoo.command.session import open_client
 
 if TYPE_CHECKING:
     from modelzoo.client import Client
+    from modelzoo.records import Version
 
 __all__ = ["register"]
 
@@ -123,7 +124,7 @@ def run(
     """Run a model on the inputs; its task decides what that means. A language model answers as it writes, a sentence
     model shows how alike the inputs are (one input, or --json: its vectors), a classifier shows the most probable
     labels of each text or picture, a detector the objects of each picture, a speech model what was said in each
-    sound."""
+    sound. A LoRA adapter does what its base does, with what it learned added to it."""
     options = RunOptions(
         system=system,
         temperature=temperature,
@@ -141,12 +142,21 @@ def run(
     with open_client() as client:
         with naming_the_nearest(client, ref):
             version = client.version(ref)
-        found, ref = version.facts.task, version.reference
+        found, ref = _task(client, version), version.reference
         task = _TASKS.get(found)
         if task is None:
             raise _refusal(ref, found)
         check_options(options, task.takes, ref, found)
         task.run(client, ref, inputs, options)
+
+
+def _task(client: "Client", version: "Version") -> str:
+    """What the version does; an adapter what its base does."""
+    from modelzoo.adapter_base import FORMAT, base_of
+
+    if version.facts.format != FORMAT:
+        return version.facts.task
+    return base_of(client, version).facts.task or version.facts.task
 
 
 def _refusal(ref: str, task: str) -> Exception:
