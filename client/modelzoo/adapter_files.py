@@ -3,7 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-from modelzoo.lora import ADAPTER_CONFIG, ADAPTER_WEIGHTS
+from modelzoo.lora import ADAPTER_WEIGHTS
+from modelzoo.lora_config import ADAPTER_CONFIG
 
 __all__ = ["is_adapter", "join_files", "of_inputs"]
 

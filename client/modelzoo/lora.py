@@ -7,36 +7,24 @@ fetch) is refused or left. torch, transformers and peft are imported when a func
 
 import importlib
 import importlib.util
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from modelzoo.errors import FailedPrecondition
-from modelzoo.loading import load_directory, read_json, without_bar
+from modelzoo.errors import FailedPrecondition, ZooError
+from modelzoo.loading import load_directory, without_bar
+from modelzoo.lora_config import first_lines, named, read_lora_config, unsuitable
 
 if TYPE_CHECKING:
     import torch
     from torch import nn
 
-__all__ = ["ADAPTER_CONFIG", "ADAPTER_WEIGHTS", "DTYPES", "load_adapted", "merge_lora"]
+__all__ = ["ADAPTER_WEIGHTS", "DTYPES", "load_adapted", "merge_lora"]
 
-ADAPTER_CONFIG, ADAPTER_WEIGHTS = "adapter_config.json", "adapter_model.safetensors"
+ADAPTER_WEIGHTS = "adapter_model.safetensors"
 DTYPES = ("float32", "bfloat16", "float16")
 NEEDED = ("torch", "transformers", "safetensors", "peft")
-NAMED_MAX = 3
-# What says how large the change is, and of which layers.
-_MEANT = (
-    *("r", "lora_alpha", "target_modules", "exclude_modules", "fan_in_fan_out", "bias", "use_rslora", "use_dora"),
-    *("modules_to_save", "layers_to_transform", "layers_pattern", "rank_pattern", "alpha_pattern"),
-)
-# Of training, of where it came from, or about how weights are made that are there already.
-_PASSED_OVER = frozenset(
-    {
-        *("task_type", "peft_type", "auto_mapping", "peft_version", "base_model_name_or_path", "revision"),
-        *("inference_mode", "lora_dropout", "init_lora_weights", "runtime_config", "loftq_config", "eva_config"),
-        *("corda_config", "lora_ga_config", "megatron_core", "qalora_group_size", "ensure_weight_tying"),
-    }
-)
+CLAIMED_MOST = 2  # times as many numbers as its file has: tied tensors are stored once
 
 
 def load_adapted(
@@ -48,8 +36,7 @@ def load_adapted(
     own. Raises as `merge_lora`.
     """
     _check_packages()
-    config = _lora_config(read_json(adapter / ADAPTER_CONFIG))
-    return load_directory(base, dtype, weights, lambda model: _added(model, config, adapter))
+    return load_directory(base, dtype, weights, lambda model: _added(model, adapter))
 
 
 def merge_lora(base: Path, adapter: Path, folder: Path, dtype: str | None = None) -> tuple[str, ...]:
@@ -63,9 +50,8 @@ def merge_lora(base: Path, adapter: Path, folder: Path, dtype: str | None = None
     _check_packages()
     import torch
 
-    config = _lora_config(read_json(adapter / ADAPTER_CONFIG))
     wanted: torch.dtype | None = getattr(torch, dtype) if dtype else None
-    merged: Any = _added(load_directory(base), config, adapter, wanted)
+    merged: Any = _added(load_directory(base), adapter, wanted)
     if wanted is not None:
         for _, tensor in _tensors(merged):
             if tensor.is_floating_point():
@@ -84,33 +70,83 @@ def _check_packages() -> None:
         )
 
 
-def _added(model: Any, config: Any, adapter: Path, dtype: "torch.dtype | None" = None) -> Any:
+def _added(model: Any, adapter: Path, dtype: "torch.dtype | None" = None) -> Any:
     """The same model, changed; what the adapter changes is rounded once, to `dtype` or its own. ADAPTER_UNSUITABLE."""
+    import torch
+
     peft = cast(Any, importlib.import_module("peft"))
-    files = cast(Any, importlib.import_module("safetensors.torch"))
+    tensors = _read_tensors(adapter)
+    config = read_lora_config(adapter, tensors)
+    _check_copies(model, config, tensors)
     try:
-        adapted = peft.get_peft_model(model, config)
-        loaded = peft.set_peft_model_state_dict(adapted, files.load_file(adapter / ADAPTER_WEIGHTS))
-    except FileNotFoundError as error:
-        raise _unsuitable(f"it has no {ADAPTER_WEIGHTS}") from error
+        # On the meta device first: how large its matrices are is what the file has, and not what the settings claim.
+        with torch.device("meta"):
+            adapted = peft.get_peft_model(model, config)
+        _make_room(adapted, tensors)
+        loaded = peft.set_peft_model_state_dict(adapted, tensors)
+    except ZooError:
+        raise
     # peft and torch raise several kinds over layers and shapes that are not the base's.
     except Exception as error:
-        raise _unsuitable(_first_lines(error)) from error
+        raise unsuitable(first_lines(error)) from error
     foreign = sorted(loaded.unexpected_keys)
     lacking = sorted(name for name in loaded.missing_keys if "lora_" in name or ".modules_to_save." in name)
     if foreign:
-        raise _unsuitable(f"it has tensors for layers that the base lacks: {_named(foreign)}")
+        raise unsuitable(f"it has tensors for layers that the base lacks: {named(foreign)}")
     if lacking:
-        raise _unsuitable(f"it lacks tensors that its settings promise: {_named(lacking)}")
+        raise unsuitable(f"it lacks tensors that its settings promise: {named(lacking)}")
     try:
         _merge_layers([each for each in adapted.modules() if isinstance(each, _lora_layer())], dtype)
     except ValueError as error:  # a sum that is no number
-        raise _unsuitable(_first_lines(error)) from error
+        raise unsuitable(first_lines(error)) from error
     # Of no adapter: every layer has its sum.
     merged = adapted.merge_and_unload(adapter_names=[])
     for parameter in merged.parameters():
         parameter.requires_grad_(parameter.is_floating_point())  # peft froze the base
     return merged
+
+
+def _read_tensors(adapter: Path) -> "dict[str, torch.Tensor]":
+    files = cast(Any, importlib.import_module("safetensors.torch"))
+    try:
+        tensors: dict[str, torch.Tensor] = files.load_file(adapter / ADAPTER_WEIGHTS)
+    except FileNotFoundError as error:
+        raise unsuitable(f"it has no {ADAPTER_WEIGHTS}") from error
+    # The library raises several kinds over foreign files.
+    except Exception as error:
+        raise unsuitable(f"{ADAPTER_WEIGHTS} could not be read: {first_lines(error)}") from error
+    return tensors
+
+
+def _check_copies(model: Any, config: Any, tensors: "Mapping[str, torch.Tensor]") -> None:
+    """Raise ADAPTER_UNSUITABLE where its settings would copy much more of the base than it has tensors for."""
+    names = tuple(str(name) for name in config.modules_to_save or ())
+    whole = (module for name, module in model.named_modules() if names and name.endswith(names))
+    copied = _numbers(parameter for module in whole for parameter in module.parameters())
+    if copied > CLAIMED_MOST * _numbers(tensors.values()):
+        raise unsuitable(f"its settings name whole modules that it has no tensors for: {named(list(names))}")
+
+
+def _make_room(adapted: Any, tensors: "Mapping[str, torch.Tensor]") -> None:
+    """Give its matrices memory, in float32. Raises ADAPTER_UNSUITABLE where they are much larger than the file's."""
+    import torch
+
+    made = [
+        (module, name, parameter)
+        for module in adapted.modules()
+        for name, parameter in module.named_parameters(recurse=False)
+        if parameter.is_meta
+    ]
+    claimed, held = _numbers(parameter for *_, parameter in made), _numbers(tensors.values())
+    if claimed > CLAIMED_MOST * held:
+        raise unsuitable(f"size mismatch: its settings promise {claimed:,} numbers, and {ADAPTER_WEIGHTS} has {held:,}")
+    for module, name, parameter in made:
+        empty = torch.empty(parameter.shape, dtype=torch.float32)
+        module.register_parameter(name, torch.nn.Parameter(empty, requires_grad=parameter.requires_grad))
+
+
+def _numbers(tensors: "Iterable[torch.Tensor]") -> int:
+    return sum(tensor.numel() for tensor in tensors)
 
 
 def _merge_layers(layers: Sequence[Any], dtype: "torch.dtype | None") -> None:
@@ -135,42 +171,6 @@ def _lora_layer() -> Any:
     return cast(Any, importlib.import_module("peft.tuners.lora")).LoraLayer
 
 
-def _lora_config(content: Any) -> Any:
-    if not isinstance(content, dict):
-        raise _unsuitable(f"it has no {ADAPTER_CONFIG} that is an object")
-    settings = cast(dict[str, Any], content)
-    if (kind := settings.get("peft_type")) != "LORA":
-        raise _unsuitable(f"it is of the kind {str(kind)[:40]!a}; only LoRA can be added to a base")
-    known = {*_MEANT, *_PASSED_OVER}
-    if beyond := sorted(name for name, value in settings.items() if name not in known and value):
-        raise _unsuitable(f"its settings {_named(beyond)} are not something that can be added once and for all")
-    peft = cast(Any, importlib.import_module("peft"))
-    try:
-        return peft.LoraConfig(**_chosen(settings))
-    except (TypeError, ValueError) as error:
-        raise _unsuitable(f"{ADAPTER_CONFIG} is not valid: {_first_lines(error)}") from error
-
-
-def _chosen(settings: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: settings[name] for name in _MEANT if settings.get(name) is not None}
-
-
 def _tensors(model: Any) -> list[tuple[str, Any]]:
     """Parameters and buffers, each once."""
     return [*model.named_parameters(), *model.named_buffers()]
-
-
-def _named(names: list[str]) -> str:
-    return ", ".join(names[:NAMED_MAX]) + (f" and {len(names) - NAMED_MAX} more" if len(names) > NAMED_MAX else "")
-
-
-def _first_lines(error: Exception) -> str:
-    return " ".join(str(error).split())[:500]
-
-
-def _unsuitable(why: str) -> FailedPrecondition:
-    return FailedPrecondition(
-        "ADAPTER_UNSUITABLE",
-        f"This adapter cannot be added to its base: {why}. Look at {ADAPTER_CONFIG}, and whether it is of this base; "
-        "`zoo merge --base` names another.",
-    )

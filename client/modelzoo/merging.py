@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 from modelzoo.adapter_base import READABLE, base_of
 from modelzoo.adapter_files import of_inputs
 from modelzoo.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
-from modelzoo.lora import ADAPTER_CONFIG, ADAPTER_WEIGHTS, DTYPES, merge_lora
+from modelzoo.lora import ADAPTER_WEIGHTS, DTYPES, merge_lora
+from modelzoo.lora_config import ADAPTER_CONFIG
 from modelzoo.progress import Progress, Silence, Summed
 from modelzoo.records import Lineage, Parent, PullResult, Version
 from modelzoo.reference import Reference, parse

@@ -23,7 +23,7 @@ def completions(first: int, last: int) -> str:
     return "".join(json.dumps(row) + "\n" for row in rows)
 
 
-def test_a_language_model_becomes_an_adapter_that_is_merged_and_answers(starters: Cluster, tmp_path: Path) -> None:
+def test_a_language_model_becomes_an_adapter_that_answers_and_is_merged(starters: Cluster, tmp_path: Path) -> None:
     (tmp_path / "train.jsonl").write_text(completions(0, ROWS))
     (tmp_path / "test.jsonl").write_text(completions(ROWS, ROWS + HELD_OUT))
     access = ("--url", starters.url, "--key", starters.admin_key)
@@ -52,6 +52,11 @@ def test_a_language_model_becomes_an_adapter_that_is_merged_and_answers(starters
     lineage = zoo(*access, "lineage", f"{NAMESPACE}/keeper@1", "--up")
     assert f"{BASE}@1" in lineage
     assert "adapter" in lineage
+    assert re.search(rf"^adapter of +{BASE}@1$", shown, re.MULTILINE)
+    asked = ("Room 40?", "--raw", "--temperature", "0", "--max-tokens", "12")
+    answer = json.loads(zoo(*access, "--json", "run", f"{NAMESPACE}/keeper", *asked))
+    assert "room" in answer["text"]
+    assert answer["finish"]["reference"] == f"{NAMESPACE}/keeper@1"
+    assert answer["finish"]["base"]["reference"] == f"{BASE}@1"
     zoo(*access, "merge", f"{NAMESPACE}/keeper@1", "--to", f"{NAMESPACE}/whole")
-    answer = zoo(*access, "run", f"{NAMESPACE}/whole", "Room 40?", "--raw", "--temperature", "0", "--max-tokens", "12")
-    assert "room" in answer
+    assert zoo(*access, "run", f"{NAMESPACE}/whole", *asked).strip() == answer["text"].strip()

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Generator, Mapping
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,13 +28,15 @@ __all__ = ["Calls", "LocalModels", "WorkerRig", "inference_worker"]
 
 @dataclass
 class LocalModels:
-    """A Catalog and a Source over directories, each model with one version. `facts` are what the catalog knows."""
+    """A Catalog and a Source over directories, each model with one version. `facts` are what the catalog knows; `bases`
+    has the models of adapters."""
 
     directories: Mapping[str, Path]
     facts: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     architectures: Mapping[str, str] = field(default_factory=dict)
     gated: set[str] = field(default_factory=set)
     granted: set[tuple[str, str]] = field(default_factory=set)
+    bases: dict[str, str] = field(default_factory=dict)
     held: list[str] = field(default_factory=list)
     loads: list[str] = field(default_factory=list)
 
@@ -44,7 +46,8 @@ class LocalModels:
             raise NotFound("MODEL_NOT_FOUND", f"{model} does not exist")
         digest = f"{list(self.directories).index(model):064x}"
         architecture, facts = self.architectures.get(model, ""), self.facts.get(model, {})
-        return Version(f"{model}@1", digest, architecture, facts, gated=model in self.gated)
+        version = Version(f"{model}@1", digest, architecture, facts, gated=model in self.gated)
+        return version if model not in self.bases else replace(version, base=await self.version(self.bases[model]))
 
     async def grants(self, model: str, subject: str) -> bool:
         return (model, subject) in self.granted

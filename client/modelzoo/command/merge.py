@@ -44,9 +44,8 @@ def merge(
 ) -> None:
     """Add an adapter to its base and publish the two as one full model, which needs no adapter beside it.
 
-    It is computed on this machine (`modelzoo[merge]`: torch and peft), in float32, which takes four bytes of memory for
-    each parameter. Only tensors that the adapter changes are sent. The lineage names base and adapter. Repeated, it
-    answers the version that is there."""
+    It is computed on this machine (`modelzoo[merge]`: torch and peft), layer by layer in float32. Only tensors that the
+    adapter changes are sent. The lineage names base and adapter. Repeated, it answers the version that is there."""
     with open_client() as client, progress_bar(f"merging {adapter}") as progress:
         made = client.merge(
             adapter,

@@ -72,6 +72,16 @@ def test_loaded_it_has_the_bits_that_merging_leaves_which_are_pefts(
     assert (logits_of(adapted) - logits_of(load_directory(base, torch.float32))).abs().max() > TOLERANCE * 100
 
 
+def test_layers_that_an_expression_names_are_those_with_tensors_and_it_is_not_evaluated(
+    bases: dict[torch.dtype, Path], tmp_path: Path
+) -> None:
+    lora = lora_of(bases[WHOLE], tmp_path / "lora", target_modules=r".*\.1\..*proj")
+    expected = logits_of(load_adapted(bases[WHOLE], lora))
+    path = lora / "adapter_config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"target_modules": "(([a-z_.]+)+[0-9]?)+!"}))
+    assert torch.equal(logits_of(load_adapted(bases[WHOLE], lora)), expected)
+
+
 def test_what_it_does_not_change_stays_in_the_bases_file_for_all_adapters(
     bases: dict[torch.dtype, Path], tmp_path: Path
 ) -> None:
