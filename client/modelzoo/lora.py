@@ -83,6 +83,11 @@ def _added(model: Any, adapter: Path, dtype: "torch.dtype | None" = None) -> Any
         with torch.device("meta"):
             adapted = peft.get_peft_model(model, config)
         _make_room(adapted, tensors)
+        replaced = [each for each in adapted.parameters() if each.requires_grad and each.is_floating_point()]
+        own = [each.dtype for each in replaced]
+        for parameter in replaced:
+            # Biases lie in the base's file, and what takes their place is rounded once as well.
+            parameter.data = parameter.data.to(torch.float32, copy=True)
         loaded = peft.set_peft_model_state_dict(adapted, tensors)
     except ZooError:
         raise
@@ -101,6 +106,8 @@ def _added(model: Any, adapter: Path, dtype: "torch.dtype | None" = None) -> Any
         raise unsuitable(first_lines(error)) from error
     # Of no adapter: every layer has its sum.
     merged = adapted.merge_and_unload(adapter_names=[])
+    for parameter, stored in zip(replaced, own, strict=True):
+        parameter.data = parameter.data.to(dtype or stored)
     for parameter in merged.parameters():
         parameter.requires_grad_(parameter.is_floating_point())  # peft froze the base
     return merged

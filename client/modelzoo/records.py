@@ -327,10 +327,13 @@ class Principal:
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
+    """A version in a worker's memory; of an adapter, the base's digest is there beside its own."""
+
     reference: str
     manifest_digest: str
     loading: bool
     size_bytes: int
+    base_manifest_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -273,7 +273,9 @@ def worker(pb: worker_service_pb2.Worker) -> records.Worker:
         budget_bytes=pb.budget_bytes,
         draining=pb.draining,
         models=tuple(
-            records.LoadedModel(loaded.reference, loaded.manifest_digest, loaded.loading, loaded.size_bytes)
+            records.LoadedModel(
+                loaded.reference, loaded.manifest_digest, loaded.loading, loaded.size_bytes, loaded.base_manifest_digest
+            )
             for loaded in pb.models
         ),
     )

@@ -46,6 +46,7 @@ def to_pb(worker: WorkerPresence, viewer: Principal) -> pb.Worker:
                 manifest_digest=model.manifest_digest,
                 loading=model.loading,
                 size_bytes=model.size_bytes,
+                base_manifest_digest=model.base_manifest_digest,
             )
             for model in worker.models
             if viewer.has(Role.VIEWER, parse(model.reference).namespace)

@@ -70,6 +70,7 @@ class Worker:
                     task=resident.model.task.value if resident.model is not None else "",
                     loading=resident.model is None,
                     size_bytes=resident.size_bytes,
+                    base_manifest_digest=base.manifest_digest if (base := resident.version.base) else "",
                 )
                 for resident in self.residency.residents
             ),

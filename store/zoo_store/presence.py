@@ -17,13 +17,15 @@ PRESENCE_TTL_S = 10
 
 @dataclass(frozen=True, slots=True)
 class LoadedModel:
-    """A version in a worker's memory, or on its way there; `reference` is `namespace/name@number`."""
+    """A version in a worker's memory, or on its way there; `reference` is `namespace/name@number`. An adapter has the
+    digest of its base's manifest beside its own."""
 
     reference: str
     manifest_digest: str
     task: str = ""
     loading: bool = False
     size_bytes: int = 0
+    base_manifest_digest: str = ""
 
 
 @dataclass(frozen=True, slots=True)

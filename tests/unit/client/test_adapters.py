@@ -17,17 +17,18 @@ from modelzoo.loading import load_directory
 from modelzoo.lora import load_adapted, merge_lora
 from modelzoo.records import Parent
 from support.tiny_adapters import lora_of
-from support.tiny_models import tiny_llama
+from support.tiny_models import tiny_gpt2, tiny_llama
 
 # Two ways to add up the same numbers in float32.
 TOLERANCE = 1e-5
 TOKENS = torch.tensor([[10, 20, 30, 40]])
-HALF, WHOLE = torch.bfloat16, torch.float32
-KINDS: Mapping[str, tuple[torch.dtype, Mapping[str, Any]]] = {
+HALF, WHOLE, CONVOLUTIONS = "half", "whole", "convolutions"
+KINDS: Mapping[str, tuple[str, Mapping[str, Any]]] = {
     "lora": (WHOLE, {}),
     "rslora": (HALF, {"use_rslora": True}),
     "dora by layer": (HALF, {"use_dora": True, "rank_pattern": {"q_proj": 2}, "alpha_pattern": {"v_proj": 3}}),
-    "biases and whole modules": (HALF, {"bias": "all", "target_modules": ["v_proj"], "modules_to_save": ["norm"]}),
+    "whole modules": (HALF, {"target_modules": ["v_proj"], "modules_to_save": ["norm"]}),
+    "biases": (CONVOLUTIONS, {"bias": "all", "target_modules": ["c_attn"], "fan_in_fan_out": True}),
 }
 
 
@@ -46,17 +47,22 @@ def mapped_from(folder: Path, model: Any) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[torch.dtype, Path]:
+def bases(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     root = tmp_path_factory.mktemp("bases")
-    return {dtype: tiny_llama(root / str(dtype), dtype=dtype) for dtype in (WHOLE, HALF)}
+    return {
+        WHOLE: tiny_llama(root / WHOLE),
+        HALF: tiny_llama(root / HALF, dtype=torch.bfloat16),
+        CONVOLUTIONS: tiny_gpt2(root / CONVOLUTIONS),  # layers that are stored transposed, have biases, and are tied
+    }
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_loaded_it_has_the_bits_that_merging_leaves_which_are_pefts(
-    bases: dict[torch.dtype, Path], tmp_path: Path, kind: str
+    bases: dict[str, Path], tmp_path: Path, kind: str
 ) -> None:
-    stored, settings = KINDS[kind]
-    base, lora = bases[stored], lora_of(bases[stored], tmp_path / "lora", **settings)
+    named, settings = KINDS[kind]
+    base, lora = bases[named], lora_of(bases[named], tmp_path / "lora", **settings)
+    stored, before = load_directory(base).dtype, (base / "model.safetensors").read_bytes()
     merge_lora(base, lora, tmp_path / "merged")
     for dtype in (None, torch.float32):
         adapted, merged = load_adapted(base, lora, dtype), load_directory(tmp_path / "merged", dtype)
@@ -70,10 +76,11 @@ def test_loaded_it_has_the_bits_that_merging_leaves_which_are_pefts(
         parameter.data = parameter.data.to(stored).float()  # rounded once, where the base is stored in less
     assert (logits_of(adapted) - logits_of(whole)).abs().max() < TOLERANCE
     assert (logits_of(adapted) - logits_of(load_directory(base, torch.float32))).abs().max() > TOLERANCE * 100
+    assert (base / "model.safetensors").read_bytes() == before
 
 
 def test_layers_that_an_expression_names_are_those_with_tensors_and_it_is_not_evaluated(
-    bases: dict[torch.dtype, Path], tmp_path: Path
+    bases: dict[str, Path], tmp_path: Path
 ) -> None:
     lora = lora_of(bases[WHOLE], tmp_path / "lora", target_modules=r".*\.1\..*proj")
     expected = logits_of(load_adapted(bases[WHOLE], lora))
@@ -83,7 +90,7 @@ def test_layers_that_an_expression_names_are_those_with_tensors_and_it_is_not_ev
 
 
 def test_what_it_does_not_change_stays_in_the_bases_file_for_all_adapters(
-    bases: dict[torch.dtype, Path], tmp_path: Path
+    bases: dict[str, Path], tmp_path: Path
 ) -> None:
     base = bases[HALF]
     before = (base / "model.safetensors").read_bytes()
@@ -97,7 +104,7 @@ def test_what_it_does_not_change_stays_in_the_bases_file_for_all_adapters(
 
 
 @pytest.fixture
-def adapter(client: Client, bases: dict[torch.dtype, Path], tmp_path: Path) -> Client:
+def adapter(client: Client, bases: dict[str, Path], tmp_path: Path) -> Client:
     """With `team/base@1` and another `team/base@2`, and an adapter of the first, `team/lora@1`."""
     base = bases[WHOLE]
     client.push(base, "team/base")

@@ -15,6 +15,7 @@ from typer.testing import Result
 from modelzoo.client import Client
 from modelzoo.errors import FailedPrecondition
 from modelzoo.loading import load_directory
+from modelzoo.lora import merge_lora
 from modelzoo.records import Parent
 from support.front_door import FrontDoor
 from support.tiny_adapters import lora_of
@@ -87,6 +88,15 @@ def test_each_tensor_keeps_the_bases_dtype_and_is_rounded_once(client: Client, l
     whole: Any = PeftModel.from_pretrained(load_directory(tmp_path / "half", torch.float32), lora).merge_and_unload()
     for name, tensor in load_file(merged / "model.safetensors").items():
         assert torch.equal(tensor, whole.state_dict()[name].to(torch.bfloat16)), name
+
+
+def test_a_wider_dtype_keeps_what_the_adapter_has_more_than_the_base(tmp_path: Path):
+    base = tiny_llama(tmp_path / "half", dtype=torch.bfloat16)
+    lora = lora_of(base, tmp_path / "lora", modules_to_save=["norm"])
+    assert merge_lora(base, lora, tmp_path / "merged", "float32") == ("float32",)
+    whole: Any = PeftModel.from_pretrained(load_directory(base, torch.float32), lora).merge_and_unload()
+    for name, tensor in load_file(tmp_path / "merged" / "model.safetensors").items():
+        assert torch.equal(tensor, whole.state_dict()[name]), name
 
 
 def test_what_is_no_adapter_or_has_no_base_is_refused(adapter: Client, lora: Path):

@@ -11,6 +11,7 @@ import pytest
 from modelzoo.errors import FailedPrecondition
 from modelzoo.lora import merge_lora
 from support.catalog_service import CatalogService, running_catalog
+from support.published import CHAT
 from support.inference_worker import LocalModels, WorkerRig, inference_worker
 from support.tiny_adapters import lora_of
 from support.tiny_models import tiny_llama
@@ -60,6 +61,8 @@ async def test_an_adapter_answers_as_its_merged_version_and_names_its_base(rig: 
     assert (first.finish.reference, first.finish.manifest_digest) == ("acme/first@1", f"{1:064x}")
     assert first.finish.base == pb.Finish(base={"reference": "home/base@1", "manifest_digest": f"{0:064x}"}).base
     assert not merged.finish.HasField("base")
+    said = {each.reference: each.base_manifest_digest for each in rig.worker.describe("here").models}
+    assert said == {"acme/first@1": f"{0:064x}", "acme/second@1": f"{0:064x}", "acme/merged@1": ""}
     assert sorted(rig.models.held) == sorted([FIRST, BASE, SECOND, BASE, MERGED])
 
 
@@ -146,6 +149,12 @@ async def test_the_catalog_says_which_base_and_why_there_is_none(tmp_path: Path)
         for name, parents in {"lora": ["acme/base@1"], "orphan": [], "torn": ["acme/base@1", "acme/base@2"]}.items():
             await adapter(zoo, f"acme/{name}", *parents)
         await adapter(zoo, "acme/second", "acme/lora@1")
+        await zoo.admin.model("acme/chat")
+        await zoo.admin.publish("acme/chat", zoo.artifact.put("acme", CHAT))
+        await adapter(zoo, "acme/tuned", "acme/chat@1")
+        tuned, chat = await catalog.version("acme/tuned"), await catalog.version("acme/chat")
+        # What a worker goes by when it chooses the task and the room.
+        assert (tuned.architecture, tuned.dtype_bytes) == (chat.architecture, chat.dtype_bytes) != ("", {})
         found = await catalog.version("acme/lora")
         assert (found.reference, found.base) == ("acme/lora@1", await catalog.version("acme/base@1"))
         for reference, reason, says in (
