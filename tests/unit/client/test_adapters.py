@@ -89,6 +89,28 @@ def test_layers_that_an_expression_names_are_those_with_tensors_and_it_is_not_ev
     assert torch.equal(logits_of(load_adapted(bases[WHOLE], lora)), expected)
 
 
+HOSTILE: tuple[tuple[dict[str, Any], str], ...] = (
+    ({"r": 10**9}, "size mismatch"),  # and 100 GB are not asked for
+    ({"rank_pattern": {"(a|aa)+b": 4}}, "regular expressions"),
+    ({"exclude_modules": "(a|aa)+b"}, "regular expressions"),
+    ({"layers_pattern": ["(a|aa)+b"], "layers_to_transform": [0]}, "regular expressions"),
+    ({"modules_to_save": ["", "layers"]}, "whole modules"),
+    ({"target_modules": ["q_proj"] * 5000}, "more than 4096"),
+    ({"lora_alpha": float("inf")}, "NaN"),
+    ({"lora_alpha": "much"}, "str"),
+)
+
+
+def test_settings_that_would_cost_much_are_refused_before_they_do(bases: dict[str, Path], tmp_path: Path) -> None:
+    path = lora_of(bases[WHOLE], tmp_path / "lora", target_modules=["q_proj"]) / "adapter_config.json"
+    honest = json.loads(path.read_text())
+    for settings, says in HOSTILE:
+        path.write_text(json.dumps(honest | settings))
+        with pytest.raises(FailedPrecondition, match=says) as caught:
+            load_adapted(bases[WHOLE], path.parent)
+        assert caught.value.reason == "ADAPTER_UNSUITABLE"
+
+
 def test_what_it_does_not_change_stays_in_the_bases_file_for_all_adapters(
     bases: dict[str, Path], tmp_path: Path
 ) -> None:
@@ -116,8 +138,11 @@ def adapter(client: Client, bases: dict[str, Path], tmp_path: Path) -> Client:
 
 
 def test_a_reference_is_run_as_its_merged_version_is_and_needs_no_merging_first(
-    adapter: Client, tmp_path: Path
+    adapter: Client, zoo: Callable[..., Result]
 ) -> None:
+    shown = zoo("show", "team/lora")
+    assert ["adapter", "of", "team/base@1"] in [line.split() for line in shown.stdout.splitlines()], shown.stdout
+    assert json.loads(zoo("show", "team/lora", "--json").stdout)["base"] == "team/base@1"
     ran = modelzoo.pipeline("team/lora", client=adapter)
     assert (ran.task, ran.reference) == ("text-generation", "team/lora@1")
     adapter.merge("team/lora", to="team/full")
@@ -127,13 +152,6 @@ def test_a_reference_is_run_as_its_merged_version_is_and_needs_no_merging_first(
     assert torch.equal(logits_of(loaded), logits_of(modelzoo.load("team/full", client=adapter)))
     for reference in ("team/lora", "team/full"):
         assert modelzoo.load_processor(reference, client=adapter).chat_template == "taught"
-
-
-def test_the_command_says_whose_adapter_it_is(adapter: Client, zoo: Callable[..., Result]) -> None:
-    shown = zoo("show", "team/lora")
-    assert ["adapter", "of", "team/base@1"] in [line.split() for line in shown.stdout.splitlines()], shown.stdout
-    assert json.loads(zoo("show", "team/lora", "--json").stdout)["base"] == "team/base@1"
-    assert json.loads(zoo("show", "team/base", "--json").stdout)["base"] is None
 
 
 def test_an_adapter_of_an_adapter_and_one_whose_base_is_gone_are_refused(adapter: Client, tmp_path: Path) -> None:

@@ -139,12 +139,6 @@ UNFIT = (
     (setting(peft_type="PREFIX_TUNING"), "only LoRA"),
     (setting(target_modules=["nowhere"]), "nowhere"),
     (setting(alora_invocation_tokens=[1]), "alora_invocation_tokens"),
-    (setting(r=10**9), "size mismatch"),  # and 100 GB are not asked for
-    (setting(rank_pattern={"(a|aa)+b": 4}), "regular expressions"),
-    (setting(exclude_modules="(a|aa)+b"), "regular expressions"),
-    (setting(modules_to_save=["", "layers"]), "whole modules"),
-    (setting(target_modules=["q_proj"] * 5000), "more than 4096"),
-    (setting(lora_alpha=float("inf")), "NaN"),
 )
 
 

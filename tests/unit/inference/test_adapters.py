@@ -11,8 +11,8 @@ import pytest
 from modelzoo.errors import FailedPrecondition
 from modelzoo.lora import merge_lora
 from support.catalog_service import CatalogService, running_catalog
-from support.published import CHAT
 from support.inference_worker import LocalModels, WorkerRig, inference_worker
+from support.published import CHAT
 from support.tiny_adapters import lora_of
 from support.tiny_models import tiny_llama
 from zoo.catalog.v1 import catalog_service_pb2 as catalog_pb
