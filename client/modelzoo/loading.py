@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from modelzoo import architectures
 from modelzoo.errors import FailedPrecondition, ZooError
+from modelzoo.quiet import without_bar, without_report
 
 if TYPE_CHECKING:
     import torch
@@ -30,7 +31,6 @@ __all__ = [
     "load_directory_for",
     "load_processor_directory",
     "read_json",
-    "without_bar",
 ]
 
 JSON_BYTES_MAX = 16 * 1024 * 1024
@@ -133,7 +133,7 @@ def load_directory_for(
     if fresh_labels:
         of_labels = label_tensors(found, config)
         tensors = {name: tensor for name, tensor in tensors.items() if name not in of_labels}
-    with _without_report():
+    with without_report():
         model, info = _filled(found, config, tensors, dtype, ignore_mismatched_sizes=True)
     new = {*info["missing_keys"], *(str(key[0]) for key in info["mismatched_keys"])}
     with torch.no_grad():
@@ -360,33 +360,6 @@ def _restore_generation_config(model: Any, path: Path) -> None:
     if isinstance(content, dict) and model.can_generate():
         with _told_apart("generation_config.json is not valid"):
             model.generation_config = cast(Any, GenerationConfig).from_dict(_cleaned(cast(dict[str, Any], content)))
-
-
-@contextlib.contextmanager
-def without_bar() -> Generator[None]:
-    """No progress bar of transformers' own: mapping a file is over before one is read."""
-    from transformers.utils import logging
-
-    shown = logging.is_progress_bar_enabled()
-    logging.disable_progress_bar()
-    try:
-        yield
-    finally:
-        if shown:
-            logging.enable_progress_bar()
-
-
-@contextlib.contextmanager
-def _without_report() -> Generator[None]:
-    """No table of new tensors in the log: who asks for them gets their names."""
-    from transformers.utils import logging
-
-    level = logging.get_verbosity()
-    logging.set_verbosity_error()
-    try:
-        yield
-    finally:
-        logging.set_verbosity(level)
 
 
 @contextlib.contextmanager

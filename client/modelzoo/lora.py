@@ -12,8 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from modelzoo.errors import FailedPrecondition, ZooError
-from modelzoo.loading import load_directory, without_bar
+from modelzoo.loading import load_directory
 from modelzoo.lora_config import first_lines, named, read_lora_config, unsuitable
+from modelzoo.quiet import without_bar
 
 if TYPE_CHECKING:
     import torch
