@@ -1,6 +1,7 @@
 """The decode loop against transformers' generate, and requests that share a batch."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -192,17 +193,23 @@ async def is_idle(it: Rig) -> bool:
 
 
 async def test_those_who_stay_are_not_changed_by_who_leaves(tmp_path: Path) -> None:
+    together, may_go_on = threading.Event(), threading.Event()
+
+    def hold_where_three_run(module: Any, args: Any, kwargs: Any) -> None:
+        if len(kwargs["input_ids"]) == 3 and not together.is_set():
+            together.set()
+            may_go_on.wait(30)
+
     async with rig(tiny_llama(tmp_path)) as it:
+        expected = it.expected(PROMPTS[3], 300)
+        it.model.register_forward_pre_hook(hold_where_three_run, with_kwargs=True)
         gone = [it.engine.admit(it.task(prompt, max_tokens=500)) for prompt in PROMPTS[:2]]
         stays = asyncio.ensure_future(it.text(PROMPTS[3], max_tokens=300))
-
-        async def all_run() -> bool:
-            return it.engine.stats().running == 3
-
-        await eventually(all_run)
+        assert await asyncio.to_thread(together.wait, 30)
         for number in gone:
             it.engine.cancel(number)
-        assert await stays == it.expected(PROMPTS[3], 300)
+        may_go_on.set()
+        assert await stays == expected
 
 
 POISON = "\x07"
