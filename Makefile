@@ -61,8 +61,7 @@ soak: $(STAMP) gen/zoo/descriptors.binpb  ## Random kills and faults under load 
 planted: $(STAMP) gen/zoo/descriptors.binpb  ## Put known bugs into copies of the sources, one by one; the tests must notice each
 	@$(BIN)/python tests/planted/plant.py
 
-starters: $(STAMP) gen/zoo/descriptors.binpb  ## Train the starter models and publish all of them to $$ZOO_URL, or to a local cluster that stays up
-	@$(BIN)/zoo starters build --all
+starters: $(STAMP) gen/zoo/descriptors.binpb  ## Publish all starter models to $$ZOO_URL, or to a local cluster that stays up; its jobs train some
 	@[ -n "$$ZOO_URL" ] || { $(BIN)/zoo up --detach && set -a && eval "$$($(BIN)/zoo env)"; } && $(BIN)/zoo starters publish --all
 
 clean:  ## Remove the environment, generated code and local clusters' data

@@ -2,44 +2,60 @@
 
 from pathlib import Path
 
-from zoo_starters.card import write_card
-from zoo_starters.digit_classifier import label_names, measure_classifier, train_classifier
-from zoo_starters.digits import ORIGIN
-from zoo_starters.starter import Measured, Starter, Training, items_measured
-from zoo_starters.training import Plan
+from zoo_starters.digit_pictures import DIGIT_PICTURES, few_pictures, label_names, save_untrained_classifier
+from zoo_starters.learned import Learned
+from zoo_starters.starter import Starter
 
 __all__ = ["ALEXNET_DIGITS"]
 
-NAME = "alexnet-digits"
 SEED = 1
 STEPS = 1200
-BATCH = 64
-PEAK_RATE = 1e-3
+PARAMETERS = {
+    "batch_size": 64,
+    "learning_rate": 1e-3,
+    "weight_decay": 0.05,
+    "schedule": "cosine",
+    "augmentation": "none",
+}
 
 HIDDEN_SIZES = (32, 96, 192, 128, 128)
 CLASSIFIER_SIZE = 512
 DROPOUT = 0.2
 
 
-def _train(packages: Path, folder: Path, steps: int) -> None:
+def _make_base(packages: Path, folder: Path) -> None:
     from modelzoo.architectures.alexnet import AlexNetConfig
 
     config = AlexNetConfig(
         hidden_sizes=HIDDEN_SIZES, classifier_size=CLASSIFIER_SIZE, dropout_rate=DROPOUT, **label_names()
     )
-    trained = train_classifier(folder, config, Plan(SEED, steps, BATCH, PEAK_RATE), NAME)
-    write_card(folder, NAME, trained, STEPS, _measure(packages, folder, items_measured(steps, STEPS)))
-
-
-def _measure(packages: Path, folder: Path, most: int | None = None) -> tuple[Measured, ...]:
-    return measure_classifier(folder, SEED, most)
+    save_untrained_classifier(folder, config, SEED, "alexnet-untrained")
 
 
 ALEXNET_DIGITS = Starter(
-    name=f"zoo/{NAME}",
+    name="zoo/alexnet-digits",
     task="image-classification",
-    origin=f"trained on {ORIGIN}",
+    origin=DIGIT_PICTURES.origin,
     carriers=(),
-    recipe=1,
-    make=Training(STEPS, _train, _measure),
+    recipe=2,
+    make=Learned(
+        base=Starter(
+            name="zoo/alexnet-untrained",
+            task="image-classification",
+            origin="made here",
+            carriers=(),
+            recipe=1,
+            make=_make_base,
+        ),
+        dataset=DIGIT_PICTURES,
+        few=few_pictures,
+        recipe="image-classification",
+        parameters=PARAMETERS,
+        steps=STEPS,
+        seed=SEED,
+        description="The network of Krizhevsky (2014), at half of its channels, tells handwritten digits apart: one "
+        "digit that fills a third of the picture or more, in any colours. It always answers with a digit: of "
+        "pictures without one, with several, or with printed ones it knows nothing. Digits by E. Alpaydin and C. "
+        "Kaynak (UCI Machine Learning Repository, 1998, CC BY 4.0).",
+    ),
 )

@@ -12,6 +12,7 @@ from modelzoo.command.session import open_client, wants_json
 from modelzoo.command.terminal import answer, note, print_table
 
 if TYPE_CHECKING:
+    from modelzoo.training_job import TrainingJob
     from zoo_starters.starter import Measured, Starter
 
 __all__ = ["register"]
@@ -29,12 +30,12 @@ app = typer.Typer(
 )
 
 Names = Annotated[list[str] | None, typer.Argument(metavar="[NAME]...", help="Such as zoo/gpt2-mini or gpt2-mini.")]
-All = Annotated[bool, typer.Option("--all", help="Every one, those that must be trained, too.")]
+All = Annotated[bool, typer.Option("--all", help="Every one, those that jobs train, too.")]
 
 
 @app.command("list")
 def list_starters() -> None:
-    """List the starter models: what they do, whether they are made or must be trained first, where they come from."""
+    """List the starter models: what they do, how they are made or whether that was done here, where they come from."""
     rows = [(each.name, each.task, _state(each), each.source) for each in _starters()]
     header = ("NAME", "TASK", "STATE", "SOURCE")
     answer(
@@ -53,17 +54,24 @@ def publish_starters(
 ) -> None:
     """Publish starter models: the ready ones where none is named. Those that are there already are left alone.
 
-    One that must be trained is trained first, about two minutes each on two cores, unless `build` has done so. A
-    stand-in (--quick) says in its card what it is, and never takes the place of the real one.
+    Some are trained by jobs of the zoo, each from an untrained network and a dataset that are published first: minutes
+    on two cores. A stand-in (--quick) is trained on this machine for a moment, says what it is, and never takes the
+    place of the real one.
     """
+    from modelzoo.command.following import detaching, follow
     from zoo_starters.publish import publish
+
+    def show(job: "TrainingJob") -> None:
+        note(f"trained by the job {job.name}")
+        with detaching("the job", "zoo starters publish", f"zoo jobs cancel {job.name}"):
+            follow(job, aside=True)
 
     chosen = _chosen(names) if names else [each for each in _starters() if every or each.training is None]
     references: list[str] = []
     with open_client() as client:
         for starter in chosen:
             steps = QUICK_STEPS if quick and starter.training else None
-            references.append(publish(client, starter, WORK, note, steps=steps))
+            references.append(publish(client, starter, WORK, note, steps=steps, follow=show))
             note(f"ready: {references[-1]}")
     if wants_json():
         typer.echo(json.dumps({"references": references}))
@@ -71,12 +79,14 @@ def publish_starters(
 
 @app.command("build")
 def build_starters(names: Names = None, every: All = False) -> None:
-    """Make starter models on this machine, without a zoo: train them, or convert them."""
+    """Make starter models on this machine, without a zoo: convert them, or train them by the recipe that a job of the
+    zoo would use. With --all, what is trained is left to the jobs."""
     from zoo_starters.starter import build
 
     if not names and not every:
         raise typer.BadParameter("name what to build, or say --all", param_hint="NAME")
-    folders = {starter.name: build(starter, WORK) for starter in (_chosen(names) if names else _starters())}
+    chosen = _chosen(names) if names else [each for each in _starters() if each.training is None]
+    folders = {starter.name: build(starter, WORK) for starter in chosen}
     answer(folders, lambda: print_table(("NAME", "FOLDER"), [(name, str(path)) for name, path in folders.items()]))
 
 
@@ -86,7 +96,8 @@ def check_starter(name: Annotated[str, typer.Argument(help="A trained starter th
 
     The exit code is 1 where they differ.
     """
-    from zoo_starters.card import is_stand_in, read_measured
+    from zoo_starters.card import is_stand_in
+    from zoo_starters.learned import read_tables
     from zoo_starters.starter import hide_bars
 
     hide_bars()
@@ -95,9 +106,9 @@ def check_starter(name: Annotated[str, typer.Argument(help="A trained starter th
         raise typer.BadParameter(f"{starter.name} was not trained here: its card has no figures of ours")
     with open_client() as client:
         folder = client.pull(starter.name)
-    if is_stand_in(folder):
+    if is_stand_in(folder, starter.training.steps):
         raise typer.BadParameter(f"the zoo has a stand-in only: zoo starters publish {name} trains the real one")
-    said = read_measured(folder)
+    said = read_tables(folder)
     found = starter.training.measure(WORK / "packages", folder)
     same = len(said) == len(found) and all(map(_agree, said, found))
     answer({"model": starter.name, "same": same, "card": said, "measured": found}, lambda: _print_check(said, found))
@@ -144,7 +155,7 @@ def _state(starter: "Starter") -> str:
 
     if built_folder(starter, WORK).is_dir():
         return "made here"
-    return "to be trained" if starter.training else "to be converted"
+    return "trained by a job" if starter.training else "to be converted"
 
 
 def _starters() -> "list[Starter]":

@@ -6,9 +6,10 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, cast
 
 __all__ = [
+    "STAND_IN_ITEMS",
     "Carrier",
     "Convert",
     "Measured",
@@ -17,9 +18,10 @@ __all__ = [
     "build",
     "built_folder",
     "hide_bars",
-    "items_measured",
+    "leave_files",
 ]
 
+# A stand-in is measured on so many: nobody wants to wait for its exact figures.
 STAND_IN_ITEMS = 16
 
 Convert = Callable[[Path, Path], None]
@@ -56,25 +58,28 @@ class Measured:
     untrained: float
 
 
-@dataclass(frozen=True, slots=True)
-class Training:
-    """How a starter is trained, and how good it is.
+class Training(Protocol):
+    """How a starter is trained on this machine, and how good it is.
 
     `train(packages, folder, steps)` leaves the model's directory in `folder`, its card included, after `steps` steps of
     the optimiser; `steps` is how many the published model has. `measure(packages, folder)` measures a directory on the
     held-out split: the figures of its card, again, the most important one first. Both are deterministic on one machine.
     """
 
-    steps: int
-    train: Callable[[Path, Path, int], None]
-    measure: Callable[[Path, Path], tuple[Measured, ...]]
+    @property
+    def steps(self) -> int: ...
+
+    def train(self, packages: Path, folder: Path, steps: int) -> None: ...
+
+    def measure(self, packages: Path, folder: Path) -> tuple[Measured, ...]: ...
 
 
 @dataclass(frozen=True, slots=True)
 class Starter:
-    """`make` is a function `(packages, folder)` that leaves the model's directory in `folder`, or a Training.
+    """`make` is a function `(packages, folder)` that leaves the model's directory in `folder`, or how it is trained.
 
-    `packages` is where carriers are fetched to. `recipe` counts changes of how it is made.
+    `packages` is where carriers are fetched to. `recipe` counts changes of how it is made. `format` is that of the
+    version, where the files do not say it themselves.
     """
 
     name: str
@@ -83,6 +88,7 @@ class Starter:
     carriers: tuple[Carrier, ...]
     recipe: int
     make: Convert | Training
+    format: str | None = None
 
     @property
     def source(self) -> str:
@@ -93,7 +99,7 @@ class Starter:
     @property
     def training(self) -> Training | None:
         """Set for those that take minutes of training; None for those that are ready, or soon converted."""
-        return self.make if isinstance(self.make, Training) else None
+        return None if callable(self.make) else self.make
 
 
 def built_folder(starter: Starter, work: Path, steps: int | None = None) -> Path:
@@ -112,9 +118,13 @@ def hide_bars() -> None:
     logging.disable_progress_bar()
 
 
-def items_measured(steps: int, full_steps: int) -> int | None:
-    """How many held-out items the figures of a card are of: few of a stand-in's, all (None) of the real one's."""
-    return None if steps >= full_steps else STAND_IN_ITEMS
+def leave_files(starter: Starter, packages: Path, folder: Path, steps: int | None = None) -> None:
+    """Make the starter's files in the empty folder: trained for `steps` steps, or all of them, where it is trained."""
+    training = starter.training
+    if training is not None:
+        training.train(packages, folder, training.steps if steps is None else steps)
+    else:
+        cast(Convert, starter.make)(packages, folder)
 
 
 def build(starter: Starter, work: Path, steps: int | None = None) -> Path:
@@ -131,11 +141,7 @@ def build(starter: Starter, work: Path, steps: int | None = None) -> Path:
     packages = work / "packages"
     hide_bars()
     try:
-        match starter.make:
-            case Training() as training:
-                training.train(packages, making, training.steps if steps is None else steps)
-            case convert:
-                convert(packages, making)
+        leave_files(starter, packages, making, steps)
         try:
             making.rename(folder)
         except OSError:

@@ -1,5 +1,6 @@
 """A TrainingService in the test's own process: keeps the proto's contract; a test says what becomes of jobs."""
 
+import re
 import threading
 import uuid
 from collections.abc import Callable, Iterator, Sequence
@@ -16,6 +17,7 @@ from zoo.training.v1 import training_service_pb2_grpc as rpc
 __all__ = ["RECIPES", "ToyTraining", "serving"]
 
 STATES = job_pb2.JobState
+LABEL = re.compile(r'labels\.(\w+) = "([^"]*)"')
 FINAL = {job_pb2.JOB_STATE_SUCCEEDED, job_pb2.JOB_STATE_FAILED, job_pb2.JOB_STATE_CANCELLED}
 
 
@@ -152,7 +154,7 @@ class ToyTraining(rpc.TrainingServiceServicer):
             return pb.GetJobResponse(job=self._job(request.name))
 
     def ListJobs(self, request, context):
-        """Two a page; of filters it knows `state = X` alone, among others that it lets through."""
+        """Two a page; of filters it knows `state = X` and `labels.L = "V"` alone, among others that it lets through."""
         with _refusing(context):
             if "?" in request.filter:
                 raise InvalidArgument("FILTER_INVALID", "This is no filter: '?' at character 1.")
@@ -317,6 +319,9 @@ class ToyTraining(rpc.TrainingServiceServicer):
 
     def _matches(self, job: job_pb2.Job, request) -> bool:
         _, found, state = request.filter.partition("state = ")
+        label = LABEL.search(request.filter)
+        if label and job.labels.get(label[1]) != label[2]:
+            return False
         in_namespace = not request.namespace or job.spec.output.startswith(f"{request.namespace}/")
         return in_namespace and (not found or state.split()[0] == STATES.Name(job.state).removeprefix("JOB_STATE_"))
 
