@@ -12,7 +12,7 @@ from zoo_starters import wordnet
 from zoo_starters.card import put_card
 from zoo_starters.debs import extract
 from zoo_starters.learned import Learned
-from zoo_starters.starter import STAND_IN_ITEMS, Starter
+from zoo_starters.starter import Starter
 from zoo_starters.training import deterministic
 from zoo_starters.wordnet import Definition
 from zoo_starters.wordpiece import learn_vocabulary
@@ -33,7 +33,7 @@ PARAMETERS = {
 
 VOCABULARY = 8192
 LONGEST = 64
-# Rows that a stand-in learns from.
+# Rows that a stand-in learns from, about.
 FEW = 1000
 PAD = 0  # as learn_vocabulary numbers it
 
@@ -54,10 +54,10 @@ def _make_dataset(packages: Path, folder: Path) -> None:
     _write_beside(packages, folder, "wordnet-topics")
 
 
-def _few(packages: Path, folder: Path) -> None:
+def _few(packages: Path, folder: Path, held_out: int | None) -> None:
     """Neighbours are of one topic: so from all over."""
     training = wordnet.training_definitions(packages)
-    _write(folder, training[:: len(training) // FEW], wordnet.held_out_definitions(packages)[:STAND_IN_ITEMS])
+    _write(folder, training[:: len(training) // FEW], wordnet.held_out_definitions(packages)[:held_out])
 
 
 def _write(folder: Path, training: Sequence[Definition], held_out: Sequence[Definition]) -> None:

@@ -1,6 +1,7 @@
 """Pictures of single handwritten digits as a dataset, and what untrained classifiers of them share."""
 
 from collections.abc import Iterable
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
@@ -8,7 +9,7 @@ from modelzoo import architectures
 from zoo_starters.card import put_card
 from zoo_starters.digits import CLASSES, ORIGIN, Digits, compose, held_out_digits, training_digits
 from zoo_starters.picture_rows import jpeg, write_rows
-from zoo_starters.starter import STAND_IN_ITEMS, Starter
+from zoo_starters.starter import Starter
 from zoo_starters.training import deterministic
 
 if TYPE_CHECKING:
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
 __all__ = ["DIGIT_PICTURES", "few_pictures", "label_names", "save_untrained_classifier"]
 
-SEED = 11
+TRAINING_SEED, HELD_OUT_SEED = 11, 12
 # What the networks see; what is measured on is larger, so that their processors have work to do.
 SIDE, MEASURED_SIDE = 64, 160
 PER_TRAINING_DIGIT, PER_HELD_OUT_DIGIT = 20, 3
@@ -43,29 +44,32 @@ def save_untrained_classifier(folder: Path, config: Any, seed: int, card: str) -
     put_card(card, folder)
 
 
-def few_pictures(packages: Path, folder: Path) -> None:
-    """A few of the dataset's kind, enough for a stand-in."""
-    _write(folder, Digits(*(part[:FEW] for part in _parts(training_digits()))), 1, STAND_IN_ITEMS // PER_HELD_OUT_DIGIT)
+def few_pictures(packages: Path, folder: Path, held_out: int | None) -> None:
+    """A few of the dataset's pictures to train on, and so many of its held-out ones, or all (None)."""
+    digits = training_digits()
+    _write_training(folder, Digits(digits.ink[:FEW], digits.labels[:FEW]), 1)
+    _write_held_out(folder, held_out)
 
 
 def _make(packages: Path, folder: Path) -> None:
-    _write(folder, training_digits(), PER_TRAINING_DIGIT, len(held_out_digits().labels))
+    _write_training(folder, training_digits(), PER_TRAINING_DIGIT)
+    _write_held_out(folder, None)
     put_card("digit-pictures", folder)
 
 
-def _write(folder: Path, training: Digits, each: int, measured: int) -> None:
+def _write_training(folder: Path, digits: Digits, each: int) -> None:
     import torch
 
-    held_out = Digits(*(part[:measured] for part in _parts(held_out_digits())))
-    generator = torch.Generator().manual_seed(SEED)
-    rows = (row for _ in range(each) for row in _rows(training, SIDE, generator))
-    write_rows(folder / "train.parquet", rows)
-    rows = (row for _ in range(PER_HELD_OUT_DIGIT) for row in _rows(held_out, MEASURED_SIDE, generator))
-    write_rows(folder / "test.parquet", rows)
+    generator = torch.Generator().manual_seed(TRAINING_SEED)
+    write_rows(folder / "train.parquet", (row for _ in range(each) for row in _rows(digits, SIDE, generator)))
 
 
-def _parts(digits: Digits) -> "tuple[torch.Tensor, torch.Tensor]":
-    return digits.ink, digits.labels
+def _write_held_out(folder: Path, most: int | None) -> None:
+    import torch
+
+    digits, generator = held_out_digits(), torch.Generator().manual_seed(HELD_OUT_SEED)
+    rows = (row for _ in range(PER_HELD_OUT_DIGIT) for row in _rows(digits, MEASURED_SIDE, generator))
+    write_rows(folder / "test.parquet", islice(rows, most))
 
 
 def _rows(digits: Digits, side: int, generator: "torch.Generator") -> Iterable[dict[str, Any]]:

@@ -8,7 +8,7 @@ from zoo_starters.card import put_card
 from zoo_starters.digits import ORIGIN
 from zoo_starters.picture_rows import jpeg, write_rows
 from zoo_starters.scenes import CLASSES, Split, compose_scene
-from zoo_starters.starter import STAND_IN_ITEMS, Starter
+from zoo_starters.starter import Starter
 
 __all__ = ["DIGIT_SCENES", "few_scenes"]
 
@@ -16,9 +16,9 @@ TRAINING_SCENES, HELD_OUT_SCENES = 12_000, 300
 FEW = 64
 
 
-def few_scenes(packages: Path, folder: Path) -> None:
-    """A few of the dataset's scenes, enough for a stand-in."""
-    _write(folder, FEW, STAND_IN_ITEMS)
+def few_scenes(packages: Path, folder: Path, held_out: int | None) -> None:
+    """A few of the dataset's scenes to train on, and so many of its held-out ones, or all (None)."""
+    _write(folder, FEW, HELD_OUT_SCENES if held_out is None else held_out)
 
 
 def _make(packages: Path, folder: Path) -> None:

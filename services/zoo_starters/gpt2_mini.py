@@ -52,19 +52,22 @@ def _make_base(packages: Path, folder: Path) -> None:
 
 
 def _make_dataset(packages: Path, folder: Path) -> None:
-    _write(folder, kjv.training_chapters(packages), kjv.held_out_chapters(packages))
+    _write(folder, kjv.training_chapters(packages), _held_out_parts(packages))
     _write_beside(packages, folder, "kjv")
 
 
-def _few(packages: Path, folder: Path) -> None:
-    _write(folder, kjv.training_chapters(packages)[:FEW], kjv.held_out_chapters(packages)[:1])
+def _few(packages: Path, folder: Path, held_out: int | None) -> None:
+    _write(folder, kjv.training_chapters(packages)[:FEW], _held_out_parts(packages)[:held_out])
 
 
-def _write(folder: Path, training: Sequence[Chapter], held_out: Sequence[Chapter]) -> None:
-    """Chapters to train on; held-out ones in parts that fit into the context."""
-    parts = [part for chapter in held_out for part in _parts(chapter)]
-    for split, texts in (("train", [chapter.text for chapter in training]), ("test", parts)):
+def _write(folder: Path, training: Sequence[Chapter], held_out: Sequence[str]) -> None:
+    for split, texts in (("train", [chapter.text for chapter in training]), ("test", held_out)):
         (folder / f"{split}.jsonl").write_text(_lines(texts))
+
+
+def _held_out_parts(packages: Path) -> list[str]:
+    """Parts of chapters that fit into the context, unlike chapters."""
+    return [part for chapter in kjv.held_out_chapters(packages) for part in _parts(chapter)]
 
 
 def _parts(chapter: Chapter) -> list[str]:

@@ -3,7 +3,7 @@
 import json
 import shutil
 import tempfile
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
@@ -11,7 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, cast
 from zoo.training.v1 import event_pb2, job_pb2
 from zoo.training.v1 import trainer_service_pb2 as pb
 from zoo_starters.card import CARD
-from zoo_starters.starter import Convert, Measured, Starter, leave_files
+from zoo_starters.starter import STAND_IN_ITEMS, Measured, Starter, leave_files
 from zoo_starters.step_bar import step_bar
 from zoo_starters.training import THREADS, deterministic
 
@@ -28,14 +28,15 @@ TABLES = "evaluation.json"
 class Learned:
     """A job of `recipe` that trains the untrained network `base` with `dataset`, for `steps` steps.
 
-    `few` leaves a little of what the dataset is like, in its place where a stand-in is trained. `description` is what
-    people read of the model beside the card that the trainer writes. `train` and `measure` are as
-    a Training's: by the code of the recipe and of the trainer, without a zoo.
+    `few(packages, folder, held_out)` leaves a little of the dataset to train on and so many of its held-out rows (None:
+    all): for stand-ins, and to measure on. `description` is what people read of the model beside the card that the
+    trainer writes. `train` and `measure` are as a Training's: by the code of the recipe and of the trainer, without a
+    zoo.
     """
 
     base: Starter
     dataset: Starter
-    few: Convert
+    few: Callable[[Path, Path, int | None], None]
     recipe: str
     parameters: Mapping[str, Any]
     steps: int
@@ -50,7 +51,11 @@ class Learned:
         from zoo_trainer.task import Place, Task
 
         with tempfile.TemporaryDirectory(prefix="zoo-starter-") as scratch, deterministic(self.seed):
-            base, dataset = self._made(packages, Path(scratch), whole=steps >= self.steps)
+            base, dataset = self._folders(packages, Path(scratch))
+            if steps < self.steps:
+                self.few(packages, dataset, STAND_IN_ITEMS)
+            else:
+                leave_files(self.dataset, packages, dataset)
             own = Path(scratch) / "attempt"
             own.mkdir()
             task = Task(self._lease(steps), Place(str(base), str(dataset), "", "", THREADS, 0), own)
@@ -66,19 +71,17 @@ class Learned:
     def measure(self, packages: Path, folder: Path) -> tuple[Measured, ...]:
         """The figures of a version's tables, again."""
         with tempfile.TemporaryDirectory(prefix="zoo-starter-") as scratch:
-            base, dataset = self._made(packages, Path(scratch), whole=True)
+            base, dataset = self._folders(packages, Path(scratch))
+            self.few(packages, dataset, None)
             before, after = (self._measured(each, dataset, Path(scratch)) for each in (base, folder))
         return _figures(before, after)
 
-    def _made(self, packages: Path, scratch: Path, *, whole: bool) -> tuple[Path, Path]:
+    def _folders(self, packages: Path, scratch: Path) -> tuple[Path, Path]:
+        """With the base, and for the dataset."""
         base, dataset = scratch / "base", scratch / "dataset"
         for folder in (base, dataset):
             folder.mkdir()
         leave_files(self.base, packages, base)
-        if whole:
-            leave_files(self.dataset, packages, dataset)
-        else:
-            self.few(packages, dataset)
         return base, dataset
 
     def _measured(self, base: Path, dataset: Path, scratch: Path) -> "Measurement":

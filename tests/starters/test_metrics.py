@@ -1,10 +1,13 @@
 """The figures of the trained starters' cards, measured again from the files that `make starters` published.
 
-With $ZOO_URL and $ZOO_KEY, those of that zoo; otherwise each is trained here by its recipe, for minutes, without a zoo.
+They are those of $ZOO_URL and $ZOO_KEY; otherwise of the local zoo, which `make starters` leaves up.
 """
 
 import math
 import os
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -12,9 +15,9 @@ import pytest
 from modelzoo.client import Client
 from zoo_starters.card import is_stand_in
 from zoo_starters.command import RELATIVE_TOLERANCE, WORK
-from zoo_starters.learned import read_tables
+from zoo_starters.learned import Learned, read_tables
 from zoo_starters.publish import STARTERS
-from zoo_starters.starter import Measured, Starter, Training, build
+from zoo_starters.starter import Measured, Starter, Training
 
 TRAINED = [starter for starter in STARTERS if starter.training]
 LOWER_IS_BETTER = {"loss", "perplexity"}
@@ -30,13 +33,21 @@ SHARE_OF_THE_WAY = {
 pytestmark = pytest.mark.timeout(1800)
 
 
+@pytest.fixture(scope="module")
+def zoo() -> Iterator[Client]:
+    found = os.environ
+    if "ZOO_URL" not in found:
+        command = str(Path(sys.executable).with_name("zoo"))
+        said = subprocess.run([command, "env"], capture_output=True, text=True, check=True).stdout
+        found = dict(line.split("=", 1) for line in said.splitlines())
+    with Client(found["ZOO_URL"], found["ZOO_KEY"]) as client:
+        yield client
+
+
 @pytest.fixture(scope="module", params=TRAINED, ids=lambda each: each.name)
-def made(request: pytest.FixtureRequest) -> tuple[Starter, Path]:
+def made(request: pytest.FixtureRequest, zoo: Client) -> tuple[Starter, Path]:
     starter: Starter = request.param
-    if "ZOO_URL" not in os.environ:
-        return starter, build(starter, WORK)
-    with Client() as zoo:
-        folder = zoo.pull(starter.name)
+    folder = zoo.pull(starter.name)
     assert not is_stand_in(folder, training(starter).steps)
     return starter, folder
 
@@ -57,6 +68,19 @@ def test_it_has_learned_what_neither_a_guess_nor_fresh_weights_know(made: tuple[
     for place, figure in enumerate(read_tables(folder)):
         assert figure.trained != figure.untrained
         assert way(figure) > (SHARE_OF_THE_WAY.get(starter.name, 0.1) if place == 0 else 0.1)
+
+
+def test_its_lineage_shows_the_untrained_network_the_dataset_and_the_job(
+    made: tuple[Starter, Path], zoo: Client
+) -> None:
+    starter, _ = made
+    learned = starter.make
+    assert isinstance(learned, Learned)
+    found = zoo.lineages.get(starter.name, direction="up")
+    (edge,) = found.edges
+    assert found.nodes[edge.parent].reference.partition("@")[0] == learned.base.name
+    assert edge.dataset.partition("@")[0] == learned.dataset.name
+    assert zoo.jobs.get(edge.job).spec.seed == learned.seed
 
 
 def way(figure: Measured) -> float:
