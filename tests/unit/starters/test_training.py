@@ -1,4 +1,4 @@
-"""Trained starters after two steps each: everything that the real ones have but the knowledge."""
+"""Trained starters after one step each: everything that the real ones have but the knowledge."""
 
 import json
 from pathlib import Path
@@ -13,26 +13,23 @@ from zoo_starters.card import is_stand_in
 from zoo_starters.command import WORK
 from zoo_starters.gpt2_mini import GPT2_MINI
 from zoo_starters.learned import Learned, read_tables
-from zoo_starters.resnet18_digits import RESNET18_DIGITS
 from zoo_starters.starter import STAND_IN_ITEMS, Starter
 from zoo_starters.training import THREADS, deterministic
 
-STEPS = 2
+STEPS = 1
 # The user's own cache, so that packages are fetched once for all runs on this machine.
 PACKAGES = WORK / "packages"
 LICENSED = (BERT_MINI_WORDNET, GPT2_MINI)
 
 
-@pytest.mark.parametrize(
-    "starter", [ALEXNET_DIGITS, RESNET18_DIGITS, BERT_MINI_WORDNET, GPT2_MINI], ids=lambda each: each.name
-)
+@pytest.mark.parametrize("starter", [ALEXNET_DIGITS, BERT_MINI_WORDNET, GPT2_MINI], ids=lambda each: each.name)
 def test_what_a_job_would_train_is_trained_here_by_the_same_recipe(starter: Starter, tmp_path: Path) -> None:
     assert isinstance(starter.make, Learned)
     starter.make.train(PACKAGES, tmp_path, STEPS)
     assert load_directory(tmp_path).config.model_type in starter.name
     assert load_processor_directory(tmp_path) is not None
     card = (tmp_path / "README.md").read_text()
-    assert f"**A stand-in for tests and demonstrations: 2 of {starter.make.steps} training steps.**" in card
+    assert f"**A stand-in for tests and demonstrations: 1 of {starter.make.steps} training steps.**" in card
     assert f"pipeline_tag: {starter.task}\n" in card
     assert (tmp_path / "LICENSE").exists() is (starter in LICENSED)
     assert json.loads((tmp_path / "training.json").read_text())["steps"] == STEPS
