@@ -3,7 +3,6 @@
 They are those of $ZOO_URL and $ZOO_KEY; otherwise of the local zoo, which `make starters` leaves up.
 """
 
-import math
 import os
 import subprocess
 import sys
@@ -14,7 +13,7 @@ import pytest
 
 from modelzoo.client import Client
 from zoo_starters.card import is_stand_in
-from zoo_starters.command import RELATIVE_TOLERANCE, WORK
+from zoo_starters.command import WORK, is_as_good
 from zoo_starters.learned import Learned, read_tables
 from zoo_starters.publish import STARTERS
 from zoo_starters.starter import Measured, Starter, Training
@@ -60,7 +59,7 @@ def test_the_card_s_figures_are_measured_again(made: tuple[Starter, Path]) -> No
     ]
     for before, now in zip(said, found, strict=True):
         for figure in ("trained", "baseline", "untrained"):
-            assert math.isclose(getattr(before, figure), getattr(now, figure), rel_tol=RELATIVE_TOLERANCE)
+            assert is_as_good(getattr(before, figure), getattr(now, figure))
 
 
 def test_it_has_learned_what_neither_a_guess_nor_fresh_weights_know(made: tuple[Starter, Path]) -> None:
