@@ -15,7 +15,7 @@ PARAMETERS = {
     "learning_rate": 1e-3,
     "weight_decay": 0.05,
     "schedule": "cosine",
-    "augmentation": "none",
+    "augmentation": "light",
 }
 
 HIDDEN_SIZES = (32, 96, 192, 128, 128)
