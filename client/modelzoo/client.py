@@ -124,6 +124,12 @@ class Client(Inference, Making):
         with translated():
             return wire.version(self._catalog.GetVersion(pb.GetVersionRequest(reference=str(parse(ref)))).version)
 
+    def card(self, ref: str) -> str:
+        """The Markdown of the version's own README.md, without its front matter; '' where it has none."""
+        request = pb.GetVersionRequest(reference=str(parse(ref)), with_card=True)
+        with translated():
+            return self._catalog.GetVersion(request).card
+
     def versions(
         self, ref: str, *, filter: str = "", order_by: str = "", deleted: bool = False
     ) -> Iterator[records.Version]:

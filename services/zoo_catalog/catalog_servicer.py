@@ -147,7 +147,8 @@ class CatalogServicer(rpc.CatalogServiceServicer):
 
     async def GetVersion(self, request: pb.GetVersionRequest, context: Context) -> pb.GetVersionResponse:
         version = await self._parts.versions.resolve(request.reference, current_principal())
-        return pb.GetVersionResponse(version=version_to_pb(version))
+        card = await self._parts.versions.card(version) if request.with_card else ""
+        return pb.GetVersionResponse(version=version_to_pb(version), card=card)
 
     async def ListVersions(self, request: pb.ListVersionsRequest, context: Context) -> pb.ListVersionsResponse:
         wanted = WantedVersions(request.model, request.filter, request.show_deleted)

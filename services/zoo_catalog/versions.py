@@ -17,7 +17,7 @@ from zoo_catalog.facts import Facts, facts_from_json
 from zoo_catalog.gates import may_use, not_granted
 from zoo_catalog.metrics import Metric, metric_from_json
 from zoo_catalog.models import model_row
-from zoo_catalog.schema import alias_targets, models, versions
+from zoo_catalog.schema import alias_targets, cards, models, versions
 from zoo_server.principal import Principal
 from zoo_store.sql import Database
 
@@ -100,6 +100,16 @@ class Versions:
         if row.gated and not await may_use(self._database, row.model_id, row.model, principal):
             raise not_granted(row.model)
         return version_from_row(row)
+
+    async def card(self, version: Version) -> str:
+        """The Markdown of the version's own README.md, or ''."""
+        query = (
+            select(cards.c.text)
+            .join(models, models.c.id == cards.c.model_id)
+            .where(models.c.key == version.model.casefold(), cards.c.version == version.number)
+        )
+        async with self._database.read() as connection:
+            return (await connection.execute(query)).scalar_one_or_none() or ""
 
 
 async def get_version(connection: AsyncConnection, model: Row[Any], number: int) -> Version:

@@ -107,15 +107,17 @@ def show(
         except FailedPrecondition:
             manifest = None  # quarantined, as the state says
         base = None if version is None else _base(client, version)
+        card = model.card if version is None else client.card(version.reference)
     value = {
         "model": model,
         "version": version,
         "base": base,
+        "card": card,
         "versions": versions,
         "aliases": aliases,
         "files": [] if manifest is None else _files(manifest),
     }
-    answer(value, lambda: _print_model(model, version, base, versions, aliases, manifest))
+    answer(value, lambda: _print_model(model, version, base, versions, aliases, manifest, card))
 
 
 def _show_tensors(ref: str, glob: str) -> None:
@@ -187,6 +189,7 @@ def _print_model(
     versions: "list[Version]",
     aliases: "list[Alias]",
     manifest: "Manifest | None",
+    card: str,
 ) -> None:
     line(model.name if version is None else version.reference)
     if model.description:
@@ -219,9 +222,9 @@ def _print_model(
     if manifest is not None:
         line()
         print_table(("SIZE", "FILE"), [(size_text(file.size), file.path) for file in manifest.files])
-    if model.card:
+    if card:
         line()
-        _print_card(model.card)
+        _print_card(card)
 
 
 def _print_dataset(dataset: "DatasetFacts") -> None:

@@ -65,8 +65,17 @@ def test_show_tells_facts_versions_aliases_files_and_card(chat: Zoo):
     for part in ("team/chat@1", "GPT2LMHeadModel", "text-generation", "READY", "model.safetensors", "# Chat", "mit"):
         assert part in text
     shown = json.loads(chat("show", "team/chat", "--json").stdout)
-    assert set(shown) == {"model", "version", "versions", "aliases", "files"}
+    assert set(shown) == {"model", "version", "base", "card", "versions", "aliases", "files"}
     assert [file["path"] for file in shown["files"]] == ["README.md", "config.json", "model.safetensors"]
+
+
+def test_show_of_an_older_version_has_its_own_card(chat: Zoo, tree: Tree):
+    chat("push", tree({**CHAT, "README.md": b"# Newer words"}, "newer"), "team/chat")
+    older, newest = chat("show", "team/chat@1").stdout, chat("show", "team/chat").stdout
+    assert ("# Chat" in older, "Newer words" in older) == (True, False)
+    assert ("# Chat" in newest, "Newer words" in newest) == (False, True)
+    chat("push", tree({name: data for name, data in CHAT.items() if name != "README.md"}, "bare"), "team/chat")
+    assert json.loads(chat("show", "team/chat@3", "--json").stdout)["card"] == ""
 
 
 def test_models_are_listed(chat: Zoo):
