@@ -4,34 +4,27 @@ import time
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
 
 import grpc
 
 from modelzoo import history_wire, records, wire
 from modelzoo.calls import building, translated
-from modelzoo.datasets import read_dataset
-from modelzoo.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound
-from modelzoo.gguf_header import check_gguf
+from modelzoo.errors import AlreadyExists, InvalidArgument, NotFound
 from modelzoo.lineage import Lineages
 from modelzoo.progress import Progress
+from modelzoo.push_checks import DATASET, check_dataset, check_files, check_kind, check_loadable, guess_format
 from modelzoo.records import PushResult
 from modelzoo.reference import Alias, Reference
-from modelzoo.sniff import danger_in
-from modelzoo.tree import Tree, read_tree
+from modelzoo.tree import read_tree
 from modelzoo.upload import Base, upload
-from zoo.artifact.v1 import artifact_service_pb2 as artifact_pb
-from zoo.artifact.v1 import artifact_service_pb2_grpc as artifact_rpc
 from zoo.catalog.v1 import catalog_service_pb2 as pb
 from zoo.catalog.v1 import catalog_service_pb2_grpc as rpc
 from zoo.catalog.v1 import edge_pb2, model_pb2
 
-__all__ = ["guess_format", "push", "what_lacks"]
+__all__ = ["push"]
 
 BASES_MAX = 16  # what FindMissingBlobs takes
-DATASET = "dataset"
-OPAQUE = "opaque"
 
 
 def push(
@@ -56,7 +49,8 @@ def push(
     whoever pushes the same files with it.
     Raises REFERENCE_INVALID for a `model` with a selector, and what `read_tree` and `upload` raise; GGUF_INVALID;
     DATASET_INVALID for the format `dataset`; unless the format is `opaque` and the namespace takes such files, what
-    `danger_in` answers; and what the catalog refuses: ROLE_MISSING, NAMESPACE_NOT_FOUND.
+    `danger_in` answers; what `check_kind` and, without a format, `check_loadable` raise; and what the catalog refuses:
+    ROLE_MISSING, NAMESPACE_NOT_FOUND. A push that is refused leaves no model behind.
     """
     if model.selector is not None:
         raise InvalidArgument(
@@ -67,13 +61,19 @@ def push(
         said = [history_wire.parent_to_pb(parent) for parent in parents]
     started = time.monotonic()
     tree = read_tree(directory)
-    format = format or guess_format(tree)
-    _check_files(channel, tree, model.namespace, format)
+    was_guessed, format = format is None, format or guess_format(tree)
+    check_files(channel, tree, model.namespace, format)
     if format == DATASET:
-        _check_dataset(tree)
+        check_dataset(tree)
     catalog, lineages = rpc.CatalogServiceStub(channel), Lineages(channel)
-    _ensure_model(catalog, model, create_namespace, is_dataset=format == DATASET)
-    latest = _latest(catalog, model)
+    there = _model(catalog, model)
+    if there is None:
+        _ensure_namespace(catalog, model, create_namespace)
+    else:
+        check_kind(there, format)
+        if was_guessed:
+            check_loadable(catalog, there, tree)
+    latest = None if there is None else _latest(catalog, model)
     known = [Base(model.namespace, latest.manifest_digest)] if latest else []
     uploaded = upload(
         channel,
@@ -83,6 +83,8 @@ def push(
         bases=[*known, *bases][:BASES_MAX],
         progress=progress,
     )
+    if there is None:  # not before: of a push that is refused, no name may be left
+        _make_model(catalog, model, is_dataset=format == DATASET)
     if latest is None or latest.manifest_digest != uploaded.digest:
         latest = _create_version(catalog, model, uploaded.digest, source, said, request_id or uuid.uuid4().hex)
     else:
@@ -100,76 +102,24 @@ def push(
     )
 
 
-def _check_files(channel: grpc.Channel, tree: Tree, namespace: str, format: str) -> None:
-    """As the service would, but before anything is sent."""
-    takes_danger: bool | None = None if format == OPAQUE else False
-    for entry in tree.files:
-        opener = partial(tree.source(entry.path).open, "rb")
-        try:
-            danger = danger_in(entry.path, opener)
-            if danger is not None and takes_danger is None:
-                takes_danger = _takes_opaque(channel, namespace)
-            if danger is not None and not takes_danger:
-                raise danger
-            if entry.path.lower().endswith(".gguf"):
-                with opener() as file:
-                    check_gguf(entry.path, file, entry.size)
-        except OSError as error:
-            raise InvalidArgument("LOCAL_PATH_INVALID", f"{entry.path!a} cannot be read: {error.strerror}.") from error
-
-
-def _check_dataset(tree: Tree) -> None:
-    """As the catalog will, but before anything is sent."""
-    try:
-        read_dataset({entry.path: entry.size for entry in tree.files}, lambda path: tree.source(path).open("rb"))
-    except OSError as error:
-        raise InvalidArgument("LOCAL_PATH_INVALID", f"{error.filename!a} cannot be read: {error.strerror}.") from error
-    except FailedPrecondition:
-        return  # what reads Parquet is not installed here; the catalog has it
-
-
-def _takes_opaque(channel: grpc.Channel, namespace: str) -> bool:
-    stub = artifact_rpc.ArtifactServiceStub(channel)
-    with translated():
-        request = artifact_pb.GetNamespacePolicyRequest(namespace=namespace)
-        return stub.GetNamespacePolicy(request).policy.allow_opaque
-
-
-def guess_format(tree: Tree) -> str:
-    """The manifest format that the files' names speak for; `opaque` where they say nothing."""
-    names = {entry.path for entry in tree.files}
-    suffixes = {Path(name).suffix.lower() for name in names}
-    if "adapter_config.json" in names and ".safetensors" in suffixes:
-        return "adapter"
-    if "config.json" in names and ".safetensors" in suffixes:
-        return "transformers"
-    if ".onnx" in suffixes:
-        return "onnx"
-    return "gguf" if ".gguf" in suffixes else "opaque"
-
-
-def what_lacks(tree: Tree) -> str | None:
-    """What keeps every worker from loading these files as a model, in words; None where nothing is seen that does."""
-    format = guess_format(tree)
-    if format != "opaque":
-        return "its weights are GGUF" if format == "gguf" else None
-    names = {entry.path for entry in tree.files}
-    if "config.json" in names:
-        return "there are no *.safetensors beside config.json"
-    has_weights = any(name.lower().endswith(".safetensors") for name in names)
-    return "there is no config.json beside the safetensors" if has_weights else "there are no weights"
-
-
-def _ensure_model(
-    catalog: rpc.CatalogServiceStub, model: Reference, create_namespace: bool, *, is_dataset: bool
-) -> None:
+def _model(catalog: rpc.CatalogServiceStub, model: Reference) -> records.Model | None:
     with suppress(NotFound), translated():
-        catalog.GetModel(pb.GetModelRequest(name=model.model))
-        return
+        return wire.model(catalog.GetModel(pb.GetModelRequest(name=model.model)).model)
+    return None
+
+
+def _ensure_namespace(catalog: rpc.CatalogServiceStub, model: Reference, create_namespace: bool) -> None:
+    """Make it if that is wanted; else it must be there before anything is sent."""
     if create_namespace:
         with suppress(AlreadyExists), translated():
             namespace = model_pb2.Namespace(name=model.namespace)
             catalog.CreateNamespace(pb.CreateNamespaceRequest(namespace=namespace))
+        return
+    with translated():
+        catalog.GetNamespace(pb.GetNamespaceRequest(name=model.namespace))
+
+
+def _make_model(catalog: rpc.CatalogServiceStub, model: Reference, *, is_dataset: bool) -> None:
     kind = model_pb2.MODEL_KIND_DATASET if is_dataset else model_pb2.MODEL_KIND_MODEL
     with suppress(AlreadyExists), translated():
         made = model_pb2.Model(name=model.model, kind=kind)

@@ -79,6 +79,8 @@ _HINTS = {
     "OUT_OF_MEMORY": "a smaller batch may help: `--set batch_size=...`",
     "ADAPTER_BASE_MISSING": "`zoo lineage REF --up` shows what its lineage says",
     "TRAINING_NOT_RECORDED": "`zoo lineage REF --up` shows what it was made from, and by which job",
+    "KIND_MISMATCH": "`zoo push --dataset` publishes datasets; `zoo show NAMESPACE/NAME` says what a name is of",
+    "NOT_LOADABLE": "`--dataset` publishes a dataset, under another name; `--format opaque` insists",
     "SWEEPING_OFF": "`zoo sweep --status` says more; `zoo sweep --unfreeze` ends a freeze",
 }
 

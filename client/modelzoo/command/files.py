@@ -101,7 +101,7 @@ def pull(
 
 def _say_what_lacks(directory: Path) -> None:
     # Here, so that `zoo --help` does not wait for grpc.
-    from modelzoo.push import what_lacks
+    from modelzoo.push_checks import what_lacks
     from modelzoo.tree import read_tree
 
     if lacking := what_lacks(read_tree(directory)):

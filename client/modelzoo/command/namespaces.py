@@ -74,7 +74,8 @@ def update(
         bool | None,
         typer.Option(
             "--allow-opaque/--refuse-opaque",
-            help="Whether pickles, unsafe archives and layers with code may be kept, as bytes that nothing loads.",
+            help="Whether files that could run code (pickles, unsafe archives, layers with code) may be kept, with "
+            "--format opaque, as bytes that nothing loads. Harmless files of that format are kept anyway.",
         ),
     ] = None,
     etag: EtagOption = "",
@@ -114,7 +115,7 @@ def _print(namespace: "Namespace") -> None:
         ("undelete", f"for {policy.undelete_days} days"),
         ("keeps", "all versions" if policy.keep_versions is None else f"the newest {policy.keep_versions} versions"),
         ("checkpoints", f"the newest {policy.keep_checkpoints} of a training job"),
-        ("opaque files", "kept as bytes" if policy.allow_opaque else "refused"),
+        ("unsafe files", "kept as bytes" if policy.allow_opaque else "refused"),
         ("made", short_time(namespace.create_time)),
         ("etag", namespace.etag),
     ]

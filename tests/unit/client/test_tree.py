@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from modelzoo.errors import InvalidArgument
-from modelzoo.push import guess_format
+from modelzoo.push_checks import guess_format
 from modelzoo.tree import check_unchanged, read_tree
 
 Tree = Callable[..., Path]

@@ -162,9 +162,10 @@ def _task(client: "Client", version: "Version") -> str:
 def _refusal(ref: str, task: str) -> Exception:
     from modelzoo.errors import FailedPrecondition
 
+    # What says no task need not be a model at all.
+    python = " In Python, modelzoo.load gives its module." if task else ""
     return FailedPrecondition(
         "TASK_MISMATCH",
-        f"{ref} does {task or 'no known task'!a}; `zoo run` runs {', '.join(_TASKS)}. In Python, modelzoo.load gives "
-        "its module.",
+        f"{ref} does {task or 'no known task'!a}; `zoo run` runs {', '.join(_TASKS)}.{python}",
         metadata={"task": task},
     )

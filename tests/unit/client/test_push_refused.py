@@ -1,0 +1,59 @@
+"""What a push refuses before it sends anything, so that nothing valuable is replaced and no name is used up."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from typer.testing import Result
+
+from modelzoo.client import Client
+from modelzoo.errors import FailedPrecondition, InvalidArgument
+from support.published import CHAT
+from support.weights import weights
+
+Tree = Callable[..., Path]
+Zoo = Callable[..., Result]
+
+DATA = {"train.jsonl": b'{"text": "a", "label": "b"}\n'}
+
+
+@pytest.mark.parametrize("files", [DATA, {"config.json": b"{}"}, {"model.safetensors": weights(8)}])
+def test_what_no_worker_loads_does_not_become_the_latest_version_of_a_model_that_works(
+    client: Client, tree: Tree, files: dict[str, bytes]
+):
+    client.push(tree(CHAT, "chat"), "team/chat")
+    with pytest.raises(FailedPrecondition) as caught:
+        client.push(tree(files), "team/chat")
+    assert caught.value.reason == "NOT_LOADABLE"
+    assert caught.value.metadata == {"version": "team/chat@1", "format": "opaque"}
+    assert client.version("team/chat").version == 1
+
+
+def test_it_does_where_the_format_is_said(client: Client, tree: Tree):
+    client.push(tree(CHAT, "chat"), "team/chat")
+    assert client.push(tree(DATA), "team/chat", format="opaque").reference == "team/chat@2"
+    client.push(tree({"x": b"1"}, "other"), "team/files")
+    assert client.push(tree({"x": b"2"}, "other"), "team/files").reference == "team/files@2"
+
+
+def test_the_command_says_what_to_do_with_a_mistaken_push(chat: Zoo, tree: Tree):
+    result = chat("push", tree(DATA), "team/chat")
+    assert result.exit_code == 6
+    for word in ("NOT_LOADABLE", "team/chat@1", "--dataset", "--format opaque"):
+        assert word in result.stderr
+
+
+def test_a_name_of_the_other_kind_is_refused_before_anything_is_sent(chat: Zoo, client: Client, tree: Tree):
+    client.push(tree(DATA), "team/data", format="dataset")
+    for name, format in (("team/chat", "dataset"), ("team/data", None)):
+        with pytest.raises(FailedPrecondition) as caught:
+            client.push(tree({"more.jsonl": b'{"text": "more"}\n'}, "more"), name, format=format)
+        assert caught.value.reason == "KIND_MISMATCH"
+
+
+def test_a_push_that_fails_leaves_no_model_behind(client: Client, tree: Tree):
+    broken = tree({"config.json": b"{}", "model.safetensors": b"\xff" * 100})
+    with pytest.raises(InvalidArgument, match="safetensors"):
+        client.push(broken, "team/new")
+    assert list(client.models("team")) == []
+    assert client.push(tree(DATA, "data"), "team/new", format="dataset").reference == "team/new@1"
