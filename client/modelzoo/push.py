@@ -16,6 +16,7 @@ from modelzoo.progress import Progress
 from modelzoo.push_checks import DATASET, check_dataset, check_files, check_kind, check_loadable, guess_format
 from modelzoo.records import PushResult
 from modelzoo.reference import Alias, Reference
+from modelzoo.room import check_room
 from modelzoo.tree import read_tree
 from modelzoo.upload import Base, upload
 from zoo.catalog.v1 import catalog_service_pb2 as pb
@@ -49,8 +50,8 @@ def push(
     whoever pushes the same files with it.
     Raises REFERENCE_INVALID for a `model` with a selector, and what `read_tree` and `upload` raise; GGUF_INVALID;
     DATASET_INVALID for the format `dataset`; unless the format is `opaque` and the namespace takes such files, what
-    `danger_in` answers; what `check_kind` and, without a format, `check_loadable` raise; and what the catalog refuses:
-    ROLE_MISSING, NAMESPACE_NOT_FOUND. A push that is refused leaves no model behind.
+    `danger_in` answers; what `check_kind`, `check_room` and, without a format, `check_loadable` raise; and what the
+    catalog refuses: ROLE_MISSING, NAMESPACE_NOT_FOUND. A push that is refused leaves no model behind.
     """
     if model.selector is not None:
         raise InvalidArgument(
@@ -67,22 +68,17 @@ def push(
         check_dataset(tree)
     catalog, lineages = rpc.CatalogServiceStub(channel), Lineages(channel)
     there = _model(catalog, model)
-    if there is None:
-        _ensure_namespace(catalog, model, create_namespace)
-    else:
+    if there is not None:
         check_kind(there, format)
         if was_guessed:
             check_loadable(catalog, there, tree)
+    elif create_namespace:
+        _ensure_namespace(catalog, model)
     latest = None if there is None else _latest(catalog, model)
     known = [Base(model.namespace, latest.manifest_digest)] if latest else []
-    uploaded = upload(
-        channel,
-        tree,
-        model.namespace,
-        format=format,
-        bases=[*known, *bases][:BASES_MAX],
-        progress=progress,
-    )
+    shared = [*known, *bases][:BASES_MAX]
+    check_room(channel, model, tree, format, shared)
+    uploaded = upload(channel, tree, model.namespace, format=format, bases=shared, progress=progress)
     if there is None:  # not before: of a push that is refused, no name may be left
         _make_model(catalog, model, is_dataset=format == DATASET)
     if latest is None or latest.manifest_digest != uploaded.digest:
@@ -108,15 +104,10 @@ def _model(catalog: rpc.CatalogServiceStub, model: Reference) -> records.Model |
     return None
 
 
-def _ensure_namespace(catalog: rpc.CatalogServiceStub, model: Reference, create_namespace: bool) -> None:
-    """Make it if that is wanted; else it must be there before anything is sent."""
-    if create_namespace:
-        with suppress(AlreadyExists), translated():
-            namespace = model_pb2.Namespace(name=model.namespace)
-            catalog.CreateNamespace(pb.CreateNamespaceRequest(namespace=namespace))
-        return
-    with translated():
-        catalog.GetNamespace(pb.GetNamespaceRequest(name=model.namespace))
+def _ensure_namespace(catalog: rpc.CatalogServiceStub, model: Reference) -> None:
+    with suppress(AlreadyExists), translated():
+        namespace = model_pb2.Namespace(name=model.namespace)
+        catalog.CreateNamespace(pb.CreateNamespaceRequest(namespace=namespace))
 
 
 def _make_model(catalog: rpc.CatalogServiceStub, model: Reference, *, is_dataset: bool) -> None:

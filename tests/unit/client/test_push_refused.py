@@ -7,7 +7,8 @@ import pytest
 from typer.testing import Result
 
 from modelzoo.client import Client
-from modelzoo.errors import FailedPrecondition, InvalidArgument
+from modelzoo.errors import FailedPrecondition, InvalidArgument, ResourceExhausted
+from support.front_door import FrontDoor
 from support.published import CHAT
 from support.weights import weights
 
@@ -57,3 +58,21 @@ def test_a_push_that_fails_leaves_no_model_behind(client: Client, tree: Tree):
         client.push(broken, "team/new")
     assert list(client.models("team")) == []
     assert client.push(tree(DATA, "data"), "team/new", format="dataset").reference == "team/new@1"
+
+
+def test_what_exceeds_the_quota_is_refused_before_it_is_sent(client: Client, door: FrontDoor, tree: Tree):
+    client.push(tree({"a": b"a" * 3000}, "first"), "team/first")
+    client.manage.update_namespace("team", quota_bytes=5000)
+    door.requests.clear()
+    with pytest.raises(ResourceExhausted) as caught:
+        client.push(tree({"b": b"b" * 4000}, "second"), "team/second")
+    assert caught.value.metadata == {"used_bytes": "3000", "size_bytes": "4000", "quota_bytes": "5000"}
+    assert not {"WriteBlobs", "SignWrites", "PutManifest"} & set(door.requests)
+
+
+def test_what_the_quota_counts_already_is_pushed_at_its_edge(client: Client, tree: Tree):
+    files = tree({"a": b"a" * 3000})
+    client.push(files, "team/first")
+    client.manage.update_namespace("team", quota_bytes=3000)
+    assert client.push(files, "team/first").reference == "team/first@1"
+    assert client.push(files, "team/same-bytes").reference == "team/same-bytes@1"
