@@ -13,9 +13,10 @@ if TYPE_CHECKING:
     from modelzoo.signatures import Signature
     from modelzoo.signing.keys import PublicKey
 
-__all__ = ["Verdict", "check_directory", "check_version", "read_bundle"]
+__all__ = ["KEY_ID_SHOWN", "Verdict", "check_directory", "check_version", "read_bundle"]
 
 HOLDS = "holds"
+KEY_ID_SHOWN = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +46,12 @@ def check_version(client: "Client", ref: str, public_key: Path | None) -> list[V
     else:
         policy = client.signatures.policy(parse(version.model).namespace)
         trusted = {each.key_id: (each.name, PublicKey.from_pem(each.public_key)) for each in policy.signers}
-    found = [each for each in client.signatures.list(version.reference) if each.key_id in trusted]
+    signatures = client.signatures.list(version.reference)
+    found = [each for each in signatures if each.key_id in trusted]
     if not found:
-        by = "with this key" if public_key is not None else "by a signer that its namespace trusts"
-        raise NotFound("SIGNATURE_NOT_FOUND", f"{version.reference} has no signature {by}: `zoo sign` makes one.")
+        raise NotFound(
+            "SIGNATURE_NOT_FOUND", _nothing_found(version.reference, signatures, with_key=public_key is not None)
+        )
     files = sha256_of(client.manifest(version.reference))
     verdicts = [_verdict(each, files, *trusted[each.key_id]) for each in found]
     if all(verdict.says != HOLDS for verdict in verdicts):
@@ -85,6 +88,18 @@ def read_bundle(path: Path) -> bytes:
             return file.read(BUNDLE_BYTES_MAX + 1)
     except OSError as error:
         raise InvalidArgument("LOCAL_PATH_INVALID", f"{str(path)!a} cannot be read: {error.strerror}.") from error
+
+
+def _nothing_found(reference: str, signatures: "list[Signature]", *, with_key: bool) -> str:
+    by = ", ".join(each.key_id[:KEY_ID_SHOWN] for each in signatures)
+    if not by:
+        return f"{reference} has no signature: `zoo sign` makes one."
+    if with_key:
+        return f"{reference} is signed by {by}, and not with this key: `zoo sign` signs it, too."
+    return (
+        f"{reference} is signed by {by}, whom its namespace does not trust: an admin of it trusts a key with `zoo "
+        "signers trust NAMESPACE NAME PUBLIC_KEY`, and --public-key verifies with one that you trust."
+    )
 
 
 def _verdict(signature: "Signature", files: dict[str, str], name: str, key: "PublicKey") -> Verdict:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from modelzoo.command.session import open_client
-from modelzoo.command.signature_check import Verdict, check_directory, check_version
+from modelzoo.command.signature_check import KEY_ID_SHOWN, Verdict, check_directory, check_version
 from modelzoo.command.terminal import answer, line, note, print_table
 
 if TYPE_CHECKING:
@@ -160,4 +160,7 @@ def _load(key: Path) -> "SigningKey":
 
 
 def _print(verdicts: list[Verdict]) -> None:
-    print_table(("SIGNER", "KEY", "FILES", "SAYS"), [(v.signer, v.key_id[:16], str(v.files), v.says) for v in verdicts])
+    print_table(
+        ("SIGNER", "KEY", "FILES", "SAYS"),
+        [(v.signer, v.key_id[:KEY_ID_SHOWN], str(v.files), v.says) for v in verdicts],
+    )

@@ -36,6 +36,16 @@ def test_a_signed_version_is_verified_with_the_key_and_with_whom_the_namespace_t
     assert "signed by release" in chat("sign", "team/chat@1", "--key", key).stdout
 
 
+def test_a_signature_that_nobody_trusts_yet_is_told_from_none(chat: Zoo, key: Path):
+    assert "has no signature" in chat("verify", "team/chat@1").stderr
+    key_id = json.loads(chat("sign", "team/chat@1", "--key", key, "--json").stdout)["key_id"]
+    unknown = chat("verify", "team/chat@1").stderr
+    assert f"signed by {key_id[:16]}" in unknown
+    assert "zoo signers trust" in unknown
+    assert chat("sign", "--new-key", key.with_name("other.pem")).exit_code == 0
+    assert "not with this key" in chat("verify", "team/chat@1", "--public-key", key.with_name("other.pub")).stderr
+
+
 def test_signing_downloads_nothing(chat: Zoo, key: Path, door: FrontDoor):
     before = door.requests.get("ReadFile", 0)
     assert chat("sign", "team/chat@1", "--key", key).exit_code == 0
