@@ -97,6 +97,11 @@ def verify(
     """
     if signature is not None:
         verdicts = [check_directory(Path(target), signature, public_key)]
+    elif target.startswith((".", "/", "~")):
+        raise typer.BadParameter(
+            "a directory is verified with --signature FILE and --public-key PEM; a version is NAMESPACE/NAME@VERSION.",
+            param_hint="TARGET",
+        )
     else:
         with open_client() as client:
             verdicts = check_version(client, target, public_key)

@@ -58,6 +58,8 @@ def test_a_signature_in_a_file_verifies_the_pulled_directory(chat: Zoo, key: Pat
     assert chat("pull", "team/chat@1", pulled).exit_code == 0
     verify = ("verify", pulled, "--signature", signature, "--public-key", key.with_suffix(".pub"))
     assert chat(*verify).exit_code == 0
+    alone = chat("verify", pulled)
+    assert (alone.exit_code, "--signature" in alone.stderr) == (2, True)
     (pulled / "config.json").write_text("{}")
     changed = chat(*verify)
     assert (changed.exit_code, "config.json" in changed.stderr) == (6, True)
