@@ -51,7 +51,8 @@ def push(
     Raises REFERENCE_INVALID for a `model` with a selector, and what `read_tree` and `upload` raise; GGUF_INVALID;
     DATASET_INVALID for the format `dataset`; unless the format is `opaque` and the namespace takes such files, what
     `danger_in` answers; what `check_kind`, `check_room` and, without a format, `check_loadable` raise; and what the
-    catalog refuses: ROLE_MISSING, NAMESPACE_NOT_FOUND. A push that is refused leaves no model behind.
+    catalog refuses: ROLE_MISSING, NAMESPACE_NOT_FOUND, MODEL_NOT_FOUND of a deleted one.
+    A push that is refused leaves no model behind.
     """
     if model.selector is not None:
         raise InvalidArgument(
@@ -99,9 +100,13 @@ def push(
 
 
 def _model(catalog: rpc.CatalogServiceStub, model: Reference) -> records.Model | None:
-    with suppress(NotFound), translated():
-        return wire.model(catalog.GetModel(pb.GetModelRequest(name=model.model)).model)
-    return None
+    try:
+        with translated():
+            return wire.model(catalog.GetModel(pb.GetModelRequest(name=model.model)).model)
+    except NotFound as error:
+        if error.metadata.get("state"):  # deleted: there will never be another of that name
+            raise
+        return None
 
 
 def _ensure_namespace(catalog: rpc.CatalogServiceStub, model: Reference) -> None:

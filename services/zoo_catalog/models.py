@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import Row, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from modelzoo.errors import AlreadyExists
+from modelzoo.errors import AlreadyExists, NotFound
 from zoo_catalog import changes
 from zoo_catalog.etags import check_etag
 from zoo_catalog.names import model_not_found, namespace_of, parse_model, stored_namespace
@@ -121,11 +121,13 @@ class Models:
 
 
 async def model_row(connection: AsyncConnection, name: str) -> Row[Any]:
-    """The row of `namespace/name`. Raises MODEL_NOT_FOUND."""
-    query = select(models).where(models.c.key == name.casefold(), models.c.delete_time.is_(None))
-    row = (await connection.execute(query)).one_or_none()
+    """The row of `namespace/name`, for a caller that may see it. Raises MODEL_NOT_FOUND, which says what became of one
+    that was deleted."""
+    row = (await connection.execute(select(models).where(models.c.key == name.casefold()))).one_or_none()
     if row is None:
         raise model_not_found(name)
+    if row.delete_time is not None:
+        raise _model_gone(row)
     return row
 
 
@@ -138,6 +140,19 @@ def model_state(model: Model) -> changes.State:
         "gated": model.gated,
         "kind": model.kind.value,
     }
+
+
+def _model_gone(row: Row[Any]) -> NotFound:
+    state = "PURGED" if row.purged else "DELETED"
+    until = "" if row.purge_time is None else f" until {row.purge_time:%Y-%m-%d}"
+    way_back = (
+        "and its bytes are gone" if row.purged else f"and can be brought back{until}: `zoo model undelete {row.name}`"
+    )
+    return NotFound(
+        "MODEL_NOT_FOUND",
+        f"the model '{row.name}' was deleted, {way_back}; names are never given again, so a new model needs another",
+        metadata={"state": state},
+    )
 
 
 async def _insert(connection: AsyncConnection, name: str, said: dict[str, Any], actor: str) -> None:

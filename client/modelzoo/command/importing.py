@@ -190,6 +190,8 @@ def _refuse_closed_zoo(client: "Client", reference: Reference, target: Target) -
     try:
         client.model(reference.model)
     except NotFound as error:
+        if error.metadata.get("state"):  # deleted: the push would be refused
+            raise
         names = {namespace.name.casefold() for namespace in client.namespaces()}
         if not target.create_namespace and reference.namespace.casefold() not in names:
             message = f"There is no namespace '{reference.namespace}' that you may see; --create-namespace makes it."

@@ -23,7 +23,7 @@ def naming_the_nearest(client: "Client", ref: str) -> Generator[None]:
     try:
         yield
     except NotFound as error:
-        near = _nearest(client, ref) if error.reason == "MODEL_NOT_FOUND" else []
+        near = _nearest(client, ref) if error.reason == "MODEL_NOT_FOUND" and not error.metadata else []
         if not near:
             raise
         message = f"{error.message.rstrip('.')}. Did you mean {' or '.join(near)}?"

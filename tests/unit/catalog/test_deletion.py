@@ -10,6 +10,7 @@ from zoo.catalog.v1 import model_pb2
 from zoo_catalog.models import model_row
 from zoo_catalog.states import change_state
 from zoo_catalog.versions import VersionState, get_version
+from zoo_server.principal import Role
 
 
 def state(version: model_pb2.Version) -> str:
@@ -141,6 +142,22 @@ async def test_a_deleted_model_is_gone_until_it_comes_back_as_it_was(zoo: Catalo
         await zoo.admin.model("team/BERT")
     await zoo.admin.catalog.UndeleteModel(pb.UndeleteModelRequest(name="team/bert"))
     assert await zoo.admin.get("team/bert@prod") == before
+
+
+async def test_who_may_see_a_deleted_model_is_told_what_became_of_it(zoo: CatalogService) -> None:
+    await zoo.published("team/bert")
+    await zoo.admin.catalog.DeleteModel(pb.DeleteModelRequest(name="team/bert"))
+    viewer, stranger = await zoo.caller("user:v", {"team": Role.VIEWER}), await zoo.caller("user:s", {})
+    with refused(NotFound, "MODEL_NOT_FOUND") as refusal:
+        await viewer.get("team/bert")
+    assert refusal.metadata == {"state": "DELETED"}
+    assert "zoo model undelete team/bert" in refusal.message
+    with refused(NotFound, "MODEL_NOT_FOUND") as of_it:
+        await stranger.get("team/bert")
+    with refused(NotFound, "MODEL_NOT_FOUND") as of_none:
+        await stranger.get("team/bart")
+    assert of_it.message.replace("bert", "bart") == of_none.message
+    assert of_it.metadata == of_none.metadata
 
 
 class TestRetention:

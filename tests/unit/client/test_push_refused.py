@@ -76,3 +76,13 @@ def test_what_the_quota_counts_already_is_pushed_at_its_edge(client: Client, tre
     client.manage.update_namespace("team", quota_bytes=3000)
     assert client.push(files, "team/first").reference == "team/first@1"
     assert client.push(files, "team/same-bytes").reference == "team/same-bytes@1"
+
+
+def test_a_push_to_a_deleted_model_says_so_before_anything_is_sent(
+    chat: Zoo, client: Client, door: FrontDoor, tree: Tree
+):
+    client.manage.delete_model("team/chat")
+    door.requests.clear()
+    result = chat("push", tree(CHAT, "chat"), "team/chat")
+    assert (result.exit_code, "zoo model undelete team/chat" in result.stderr) == (3, True)
+    assert set(door.requests) == {"GetModel"}
