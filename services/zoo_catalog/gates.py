@@ -172,11 +172,24 @@ async def may_use(database: Database, model_id: int, model: str, principal: Prin
         return await is_granted(connection, model_id, principal.subject)
 
 
-def not_granted(model: str) -> PermissionDenied:
+async def not_granted(database: Database, model_id: int, model: str, principal: Principal) -> PermissionDenied:
+    """The refusal of a gated model, which says how the principal's own request stands."""
+    async with database.read() as connection:
+        request = await _find(connection, model_id, principal.subject)
+    if request is None:
+        says = "request access, and wait until one of its publishers approves"
+        return PermissionDenied(
+            "ACCESS_NOT_GRANTED", f"the model '{model}' is gated: {says}", metadata={"model": model}
+        )
+    why = f" ({request.decision_reason})" if request.decision_reason else ""
+    says = {
+        AccessState.DENIED: f"your request was denied{why}: ask its publishers why, or request access again",
+        AccessState.REVOKED: f"your access was revoked{why} and is over: ask its publishers, or request access again",
+    }.get(request.state, "your request waits for one of its publishers to approve it")
     return PermissionDenied(
         "ACCESS_NOT_GRANTED",
-        f"the model '{model}' is gated: request access, and wait until one of its publishers approves",
-        metadata={"model": model},
+        f"the model '{model}' is gated, and {says}",
+        metadata={"model": model, "state": request.state.value},
     )
 
 

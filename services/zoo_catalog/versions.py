@@ -98,7 +98,7 @@ class Versions:
         weights = [row.weight for row in rows]
         row = random.choices(rows, weights)[0]  # noqa: S311 - shares of traffic, no secret
         if row.gated and not await may_use(self._database, row.model_id, row.model, principal):
-            raise not_granted(row.model)
+            raise await not_granted(self._database, row.model_id, row.model, principal)
         return version_from_row(row)
 
     async def card(self, version: Version) -> str:
@@ -221,7 +221,27 @@ async def _nothing_for(connection: AsyncConnection, reference: Reference) -> Not
 
 
 async def _nothing_for_alias(connection: AsyncConnection, model: str, model_id: int, alias: str) -> NotFound:
-    query = select(alias_targets.c.version).where(alias_targets.c.model_id == model_id, alias_targets.c.alias == alias)
-    if (await connection.execute(query)).first() is None:
+    query = (
+        select(versions.c.version, versions.c.state, versions.c.state_reason)
+        .join(
+            alias_targets,
+            (alias_targets.c.model_id == versions.c.model_id) & (alias_targets.c.version == versions.c.version),
+        )
+        .where(alias_targets.c.model_id == model_id, alias_targets.c.alias == alias)
+        .order_by(versions.c.version)
+    )
+    targets = (await connection.execute(query)).all()
+    if not targets:
         return NotFound("ALIAS_NOT_FOUND", f"the model '{model}' has no alias '{alias}': list its aliases")
-    return version_not_found(model, f"usable version under the alias '{alias}'")
+    return NotFound(
+        "VERSION_NOT_FOUND",
+        f"the model '{model}' has no usable version under the alias '{alias}': {', '.join(map(_standing, targets))}; "
+        "move the alias",
+        metadata={"alias": alias},
+    )
+
+
+def _standing(target: Row[int, str, str]) -> str:
+    why = f" ({target.state_reason})" if target.state_reason else ""
+    share = " without a share of it" if target.state in USABLE else ""
+    return f"version {target.version} is {target.state}{why}{share}"

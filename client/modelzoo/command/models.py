@@ -101,7 +101,8 @@ def show(
             if error.reason != "ACCESS_NOT_GRANTED" or "@" in ref:
                 raise
             version = None
-            note(f"{model.name} is gated; `zoo access request {model.name}` asks for access to its files")
+            asked = f"{model.name} is gated; `zoo access request {model.name}` asks for access to its files"
+            note(error.message if "state" in error.metadata else asked)
         try:
             manifest = None if version is None else client.manifest(version.reference)
         except FailedPrecondition:

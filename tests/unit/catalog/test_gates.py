@@ -66,6 +66,26 @@ async def test_an_approved_subject_and_publishers_get_the_files(zoo: CatalogServ
         await ada.get("team/bert")
 
 
+async def test_the_refusal_says_how_the_callers_own_request_stands(zoo: CatalogService, ada: Caller) -> None:
+    await ask(ada)
+    eve = await zoo.caller("user:eve", {"team": Role.INVOKER})
+    for decision, state, word in ((0, "PENDING", "waits"), (DENIED, "DENIED", "denied (so)"), (APPROVED, "", "")):
+        if decision:
+            await decide(zoo, decision)
+        if state:
+            await refused_with(ada, {"model": "team/bert", "state": state}, word)
+        await refused_with(eve, {"model": "team/bert"}, "request access")
+    await decide(zoo, REVOKED)
+    await refused_with(ada, {"model": "team/bert", "state": "REVOKED"}, "revoked (so) and is over")
+
+
+async def refused_with(caller: Caller, metadata: dict[str, str], word: str) -> None:
+    with refused(PermissionDenied, "ACCESS_NOT_GRANTED") as refusal:
+        await caller.get("team/bert")
+    assert refusal.metadata == metadata
+    assert word in refusal.message
+
+
 async def test_asking_again_reopens_what_was_refused_and_nothing_else(zoo: CatalogService, ada: Caller) -> None:
     first = await ask(ada, "first")
     assert await ask(ada, "second") == first

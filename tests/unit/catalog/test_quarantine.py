@@ -41,6 +41,15 @@ async def test_latest_digests_and_aliases_pass_over_it(zoo: CatalogService) -> N
         await zoo.admin.set_alias("team/bert", "next", {2: 1})
 
 
+async def test_an_alias_without_a_usable_target_says_what_became_of_it(zoo: CatalogService) -> None:
+    await zoo.published("team/bert")
+    await zoo.admin.set_alias("team/bert", "prod", {1: 1})
+    await zoo.admin.quarantine("team/bert@1", "leaks")
+    with refused(NotFound, "VERSION_NOT_FOUND") as refusal:
+        await zoo.admin.get("team/bert@prod")
+    assert "version 1 is QUARANTINED (leaks)" in refusal.message
+
+
 async def test_a_release_puts_it_back(zoo: CatalogService) -> None:
     await zoo.published("team/bert", 2)
     await zoo.admin.quarantine("team/bert@2")
