@@ -82,7 +82,8 @@ def push(
     uploaded = upload(channel, tree, model.namespace, format=format, bases=shared, progress=progress)
     if there is None:  # not before: of a push that is refused, no name may be left
         _make_model(catalog, model, is_dataset=format == DATASET)
-    if latest is None or latest.manifest_digest != uploaded.digest:
+    is_new = latest is None or latest.manifest_digest != uploaded.digest
+    if latest is None or is_new:
         latest = _create_version(catalog, model, uploaded.digest, source, said, request_id or uuid.uuid4().hex)
     else:
         for parent in parents:
@@ -96,6 +97,7 @@ def push(
         bytes_sent=uploaded.bytes_sent,
         seconds=time.monotonic() - started,
         skipped=tree.skipped,
+        is_new=is_new,
     )
 
 

@@ -352,7 +352,8 @@ class Worker:
 
 @dataclass(frozen=True, slots=True)
 class PushResult:
-    """`bytes_sent` went over the wire as blobs, those sent twice counted twice; `skipped` are hidden files left out."""
+    """`bytes_sent` went over the wire as blobs, those sent twice counted twice; `skipped` are hidden files left out.
+    `is_new` is False where the latest version had these files already, and is what `reference` says."""
 
     reference: str
     digest: str
@@ -360,6 +361,7 @@ class PushResult:
     bytes_sent: int
     seconds: float
     skipped: tuple[str, ...]
+    is_new: bool
 
 
 @dataclass(frozen=True, slots=True)

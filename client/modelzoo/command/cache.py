@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from modelzoo.command.bars import progress_bar
-from modelzoo.command.terminal import answer, line, note, print_table, short_time, size_text
+from modelzoo.command.terminal import answer, counted, line, note, print_table, short_time, size_text
 
 if TYPE_CHECKING:
     from modelzoo.cache_contents import CachedModel, Cleaned, Contents
@@ -63,7 +63,7 @@ def clean(
     to: Annotated[
         str, typer.Option(metavar="SIZE", help="Down to so many bytes, the least recently used first: 20G.")
     ] = "",
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would leave.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only say what would be removed.")] = False,
 ) -> None:
     """Remove files from the cache: those of REF, all, the old ones, or as many as it takes. What a process of this
     machine holds always stays."""
@@ -116,7 +116,7 @@ def _print_verified(checked: int, damaged: list[str]) -> None:
 
 
 def _print_cleaned(cleaned: "Cleaned") -> None:
-    would = "would leave" if cleaned.dry_run else "left"
-    line(f"{cleaned.files} files {would}, {size_text(cleaned.freed_bytes)}")
+    removed = "would be removed, which would free" if cleaned.dry_run else "removed, which freed"
+    line(f"{counted(cleaned.files, 'file')} {removed} {size_text(cleaned.freed_bytes)}")
     if cleaned.in_use:
         note(f"{cleaned.in_use} more stay, because they are in use")

@@ -113,6 +113,9 @@ def _say_what_lacks(directory: Path) -> None:
 
 def _print_pushed(result: "PushResult") -> None:
     line(f"{result.reference}  sha256:{result.digest}")
+    if not result.is_new:
+        note(f"unchanged: {result.reference} has these files already, and nothing was published")
+        return
     note(f"{size_text(result.bytes_total)}, {_moved('sent', result.bytes_sent, result.seconds)}")
 
 

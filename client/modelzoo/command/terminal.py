@@ -14,6 +14,7 @@ from modelzoo.command.session import wants_json
 __all__ = [
     "answer",
     "count_text",
+    "counted",
     "json_line",
     "line",
     "note",
@@ -94,6 +95,11 @@ def _scaled(value: float, units: Sequence[str]) -> str:
         power += 1
     digits = 0 if power == 0 or value >= 99.95 else 1
     return f"{value:.{digits}f}{units[power]}"
+
+
+def counted(number: int, noun: str) -> str:
+    """`1 file`, `2 files`."""
+    return f"{number:,} {noun}" if number == 1 else f"{number:,} {noun}s"
 
 
 def short_time(time: datetime | None) -> str:

@@ -45,7 +45,7 @@ def test_verify_removes_what_is_damaged_and_the_next_pull_heals_it(zoo: Zoo, cli
 
 
 def test_clean_frees_what_it_said_that_it_would(zoo: Zoo):
-    assert "2 files would leave, 100 kB" in zoo("cache", "clean", "--all", "--dry-run").stdout
+    assert "2 files would be removed, which would free 100 kB" in zoo("cache", "clean", "--all", "--dry-run").stdout
     assert json.loads(zoo("cache", "clean", "team/cached", "--json").stdout)["freed_bytes"] == 100_002
     assert json.loads(zoo("cache", "list", "--json").stdout)["models"] == []
     assert zoo("cache", "clean", "team/cached").exit_code == 3

@@ -41,6 +41,14 @@ def test_push_says_what_it_left_out_and_what_it_made(zoo: Zoo, tree: Tree):
     assert "prod" in zoo("alias", "list", "team/m").stdout
 
 
+def test_a_push_of_what_is_there_says_that_nothing_changed(zoo: Zoo, tree: Tree):
+    root = tree(CHAT)
+    assert "unchanged" not in zoo("push", root, "team/m").stderr
+    again = zoo("push", root, "team/m")
+    assert (again.stdout.split()[0], "unchanged: team/m@1" in again.stderr) == ("team/m@1", True)
+    assert json.loads(zoo("push", root, "team/m", "--json").stdout)["is_new"] is False
+
+
 @pytest.mark.parametrize(
     ("files", "lacking"),
     [
