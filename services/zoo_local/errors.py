@@ -14,6 +14,8 @@
 They never cross the wire; those with a reason share it with the service's error of the same meaning.
 """
 
+from pathlib import Path
+
 from modelzoo.errors import FailedPrecondition, ResourceExhausted, Unavailable
 
 __all__ = ["AlreadyUp", "BinaryMissing", "DataUnusable", "DiskFull", "NotUp", "PortTaken", "StartFailed"]
@@ -50,5 +52,5 @@ class DiskFull(ResourceExhausted):
 
 
 class NotUp(Unavailable):
-    def __init__(self, message: str) -> None:
-        super().__init__("SERVER_UNREACHABLE", message)
+    def __init__(self, message: str, folder: Path) -> None:
+        super().__init__("SERVER_UNREACHABLE", message, metadata={"data": str(folder)})

@@ -28,14 +28,14 @@ SEAWEEDFS = "seaweedfs"
 async def place_of(layout: Layout) -> AsyncGenerator[Place]:
     """Where the cluster keeps everything, running or not. Raises NotUp where it was never up."""
     if not layout.ports.exists():
-        raise NotUp(f"there is no zoo in {layout.root}: name its folder with --data")
+        raise NotUp(f"there is no zoo in {layout.root}: name its folder with --data", layout.root)
     state = read_running(layout.state)
     if state is None:
         async with place_at_rest(layout) as place:
             yield place
         return
     if state.phase is not Phase.SERVING:
-        raise NotUp(f"the zoo in {layout.root} is {state.phase}: try again when it serves")
+        raise NotUp(f"the zoo in {layout.root} is {state.phase}: try again when it serves", layout.root)
     plan = Plan(layout, make_credentials(layout.secrets), json.loads(layout.ports.read_text()), 1, 0, 1, {})
     yield _place(plan, plan_processes(plan))
 

@@ -74,7 +74,7 @@ def _running(layout: Layout) -> ClusterState:
     message = f"no zoo is up on {layout.root}"
     if last is not None and last.phase is Phase.FAILED:
         message += f"; the last start failed: {last.message.splitlines()[0]}"
-    raise NotUp(message)
+    raise NotUp(message, layout.root)
 
 
 def _measured(process: ProcessRecord) -> ProcessReport:

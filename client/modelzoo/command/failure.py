@@ -97,10 +97,17 @@ def report(error: "ZooError") -> int:
         sys.stderr.write(json.dumps({"error": shown}) + "\n")
     else:
         sys.stderr.write(f"error: {safe(error.message)}\n")
-        if hint := _HINTS.get(error.reason):
+        if hint := _hint(error):
             sys.stderr.write(f"hint: {hint}\n")
         if error.reason:
             sys.stderr.write(f"reason: {safe(error.reason)}\n")
     if error.reason in _NO_RETRY:
         return INVALID
     return _BY_GRPC_CODE.get(error.code.name, UNEXPECTED)
+
+
+def _hint(error: "ZooError") -> str | None:
+    if error.reason == "SERVER_UNREACHABLE" and "data" in error.metadata:
+        # What was asked is a folder of this machine, no address.
+        return "`zoo up --detach` starts it, with the same --data; --data names the folder of another zoo"
+    return _HINTS.get(error.reason)
