@@ -40,7 +40,12 @@ def diff_sides(
         else:
             versions.append(None)
             files.append(scanned(tree, config.cache_config().root, progress))
-    names = (str(sides[0]), str(sides[1]))
+    names = _named(sides[0], versions[0]), _named(sides[1], versions[1])
     found = compare(files[0], files[1], names, norms=norms, progress=progress, scanned_bytes=scanned_bytes)
     before, after = (version.metrics if version else () for version in versions)
     return replace(found, metrics=metric_changes(before, after))
+
+
+def _named(side: Name, version: Version | None) -> str:
+    """A version by its number: an alias, or `latest`, means another one tomorrow."""
+    return str(side) if version is None else version.reference

@@ -83,7 +83,7 @@ class MetricChange:
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """What was compared: a reference or a directory, and its size."""
+    """What was compared: a version, by its number, or a directory; and its size."""
 
     name: str
     size_bytes: int

@@ -13,7 +13,7 @@ from modelzoo.command.terminal import answer, line, print_table, short_time
 if TYPE_CHECKING:
     from modelzoo.records import Alias, AliasTarget, Serving
 
-__all__ = ["register", "serving_text"]
+__all__ = ["register", "serving_text", "shares_text"]
 
 AliasArgument = Annotated[str, typer.Argument(metavar="ALIAS", help="Its name, such as `prod`.")]
 EtagOption = Annotated[
@@ -105,7 +105,7 @@ def _print(aliases: "list[Alias]") -> None:
     print_table(
         ("ALIAS", "VERSIONS", "SERVING", "MOVED", "ETAG"),
         [
-            (each.alias, _shares(each), serving_text(each.serving), short_time(each.update_time), each.etag)
+            (each.alias, shares_text(each), serving_text(each.serving), short_time(each.update_time), each.etag)
             for each in aliases
         ],
     )
@@ -120,7 +120,8 @@ def serving_text(serving: "Serving | None") -> str:
     return f"{serving.min_workers}-{most} workers{where}{', pinned' if serving.pinned else ''}"
 
 
-def _shares(alias: "Alias") -> str:
+def shares_text(alias: "Alias") -> str:
+    """`7`, or `7=90 8=10` where several share it."""
     if len(alias.targets) == 1:
         return str(alias.targets[0].version)
     return " ".join(f"{target.version}={target.weight}" for target in alias.targets)

@@ -7,7 +7,7 @@ import typer
 
 from modelzoo.command.bars import progress_bar
 from modelzoo.command.session import open_client
-from modelzoo.command.terminal import answer, line, note, print_table, shortened, size_text
+from modelzoo.command.terminal import answer, counted, line, note, print_table, shortened, size_text
 
 if TYPE_CHECKING:
     from modelzoo.records import TensorInfo
@@ -42,14 +42,15 @@ def diff(
     and the relative norm of their change, ||a-b||/||a||. What both share is not fetched."""
     with open_client() as client, progress_bar(f"comparing {a} and {b}") as progress:
         found = client.diff(a, b, norms=norms, progress=progress)
-    answer(found, lambda: _print(found))
+    answer(found, lambda: _print(found, a, b))
     if exit_code and not found.is_same:
         raise typer.Exit(DIFFERENT)
 
 
-def _print(found: "Diff") -> None:
-    line(f"a: {found.a.name}  {size_text(found.a.size_bytes)} in {found.a.file_count} files")
-    line(f"b: {found.b.name}  {size_text(found.b.size_bytes)} in {found.b.file_count} files")
+def _print(found: "Diff", *asked: str) -> None:
+    for letter, side, name in zip("ab", (found.a, found.b), asked, strict=True):
+        means = "" if name == side.name else f" ({name})"
+        line(f"{letter}: {side.name}{means}  {size_text(side.size_bytes)} in {counted(side.file_count, 'file')}")
     if found.metrics:
         line()
         rows = [(_measured(e), _number(e.before), _number(e.after)) for e in found.metrics]

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from modelzoo.command.alias import serving_text
+from modelzoo.command.alias import serving_text, shares_text
 from modelzoo.command.arguments import ReferenceArgument
 from modelzoo.command.metrics import metric_rows
 from modelzoo.command.session import open_client
@@ -146,6 +146,9 @@ def _blobs(digests: "tuple[str, ...]") -> str:
 
 
 def _print_models(models: "list[Model]") -> None:
+    if not models:
+        note("found no model that you can see")
+        return
     print_table(
         ("NAME", "TASK", "PARAMETERS", "SIZE", "LATEST", "LICENCE", "UPDATED"),
         [
@@ -206,10 +209,7 @@ def _print_model(
         line()
         print_table(
             ("ALIAS", "VERSIONS", "SERVING"),
-            [
-                (each.alias, " ".join(f"{t.version}={t.weight}" for t in each.targets), serving_text(each.serving))
-                for each in aliases
-            ],
+            [(each.alias, shares_text(each), serving_text(each.serving)) for each in aliases],
         )
     if versions:
         line()

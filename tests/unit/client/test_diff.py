@@ -170,6 +170,13 @@ def test_the_command_shows_changes_and_exits_as_asked(versions: Client, zoo: Zoo
     assert (told["tensors_same"], len(told["tensors"]), told["a"]["name"]) == (2, 4, "team/m@1")
 
 
+def test_diff_says_which_versions_an_alias_and_a_bare_name_mean(versions: Client, zoo: Zoo):
+    versions.set_alias("team/m", "prod", 1)
+    shown = zoo("diff", "team/m@prod", "team/m", "--no-norms").stdout
+    assert "a: team/m@1 (team/m@prod)" in shown
+    assert "b: team/m@2 (team/m)" in shown
+
+
 def test_show_tensors_lists_those_that_match(versions: Client, zoo: Zoo):
     lines = zoo("show", "team/m@1", "--tensors", "norm.*").stdout.splitlines()
     assert [line.split()[0] for line in lines[:3]] == ["TENSOR", "norm.a", "norm.b"]
