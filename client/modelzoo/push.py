@@ -13,7 +13,15 @@ from modelzoo.calls import building, translated
 from modelzoo.errors import AlreadyExists, InvalidArgument, NotFound
 from modelzoo.lineage import Lineages
 from modelzoo.progress import Progress
-from modelzoo.push_checks import DATASET, check_dataset, check_files, check_kind, check_loadable, guess_format
+from modelzoo.push_checks import (
+    DATASET,
+    check_dataset,
+    check_files,
+    check_format,
+    check_kind,
+    check_loadable,
+    guess_format,
+)
 from modelzoo.records import PushResult
 from modelzoo.reference import Alias, Reference
 from modelzoo.room import check_room
@@ -63,6 +71,8 @@ def push(
         said = [history_wire.parent_to_pb(parent) for parent in parents]
     started = time.monotonic()
     tree = read_tree(directory)
+    if format is not None:
+        check_format(format)
     was_guessed, format = format is None, format or guess_format(tree)
     check_files(channel, tree, model.namespace, format)
     if format == DATASET:

@@ -10,6 +10,7 @@ from modelzoo.calls import translated
 from modelzoo.datasets import read_dataset
 from modelzoo.errors import FailedPrecondition, InvalidArgument
 from modelzoo.gguf_header import check_gguf
+from modelzoo.manifest import FORMATS
 from modelzoo.sniff import danger_in
 from modelzoo.tree import Tree
 from zoo.artifact.v1 import artifact_service_pb2 as artifact_pb
@@ -17,7 +18,16 @@ from zoo.artifact.v1 import artifact_service_pb2_grpc as artifact_rpc
 from zoo.catalog.v1 import catalog_service_pb2 as pb
 from zoo.catalog.v1 import catalog_service_pb2_grpc as rpc
 
-__all__ = ["DATASET", "check_dataset", "check_files", "check_kind", "check_loadable", "guess_format", "what_lacks"]
+__all__ = [
+    "DATASET",
+    "check_dataset",
+    "check_files",
+    "check_format",
+    "check_kind",
+    "check_loadable",
+    "guess_format",
+    "what_lacks",
+]
 
 DATASET, OPAQUE = "dataset", "opaque"
 LOADABLE = ("adapter", "onnx", "transformers")  # formats that workers load
@@ -47,6 +57,14 @@ def what_lacks(tree: Tree) -> str | None:
         return "there are no *.safetensors beside config.json"
     has_weights = any(name.lower().endswith(".safetensors") for name in names)
     return "there is no config.json beside the safetensors" if has_weights else "there are no weights"
+
+
+def check_format(format: str) -> None:
+    """Raise MANIFEST_INVALID for a word that is no format."""
+    if format in FORMATS:
+        return
+    meant = " Safetensors with a config.json are `transformers`." if format == "safetensors" else ""
+    raise InvalidArgument("MANIFEST_INVALID", f"{format!a} is no format: use one of {', '.join(FORMATS)}.{meant}")
 
 
 def check_kind(model: records.Model, format: str) -> None:

@@ -43,7 +43,12 @@ def push(
         ),
     ] = None,
     format: Annotated[
-        str | None, typer.Option(metavar="FORMAT", help="What the files are; found out from their names otherwise.")
+        str | None,
+        typer.Option(
+            metavar="FORMAT",
+            help="What the files are: transformers, onnx, gguf, adapter, dataset or opaque (anything, which no worker "
+            "loads); found out from their names otherwise.",
+        ),
     ] = None,
     dataset: Annotated[
         bool,

@@ -86,3 +86,11 @@ def test_a_push_to_a_deleted_model_says_so_before_anything_is_sent(
     result = chat("push", tree(CHAT, "chat"), "team/chat")
     assert (result.exit_code, "zoo model undelete team/chat" in result.stderr) == (3, True)
     assert set(door.requests) == {"GetModel"}
+
+
+def test_a_word_that_is_no_format_is_refused_with_those_that_are(zoo: Zoo, door: FrontDoor, tree: Tree):
+    door.requests.clear()
+    result = zoo("push", tree(CHAT), "team/chat", "--format", "safetensors")
+    assert (result.exit_code, "are `transformers`" in result.stderr) == (6, True)
+    assert not door.requests
+    assert "transformers, onnx" in " ".join(zoo("push", "--help").stdout.split())
