@@ -1,11 +1,11 @@
 """`zoo cache`: what this machine keeps of the zoo's files."""
 
-import re
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from modelzoo.command.bars import progress_bar
+from modelzoo.command.quantities import age_s, size_bytes
 from modelzoo.command.terminal import answer, counted, line, note, print_table, short_time, size_text
 
 if TYPE_CHECKING:
@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 __all__ = ["register"]
 
 DIGEST_SHOWN = 12
-_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9, "T": 10**12}
-_AGES_S = {"m": 60, "h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
 
 
 def register(app: typer.Typer) -> None:
@@ -77,20 +75,12 @@ def clean(
     if ref:
         cleaned = contents.clean_model(ref, dry_run=dry_run)
     elif older_than:
-        cleaned = contents.clean_older(_quantity(older_than, _AGES_S, "--older-than"), dry_run=dry_run)
+        cleaned = contents.clean_older(age_s(older_than, "--older-than"), dry_run=dry_run)
     elif to:
-        cleaned = contents.clean_to(int(_quantity(to.removesuffix("B"), _UNITS, "--to")), dry_run=dry_run)
+        cleaned = contents.clean_to(size_bytes(to, "--to"), dry_run=dry_run)
     else:
         cleaned = contents.clean_all(dry_run=dry_run)
     answer(cleaned, lambda: _print_cleaned(cleaned))
-
-
-def _quantity(text: str, units: dict[str, int], option: str) -> float:
-    found = re.fullmatch(r"([0-9]+(?:\.[0-9]+)?)([A-Za-z]?)", text)
-    if found is None or found[2] not in units:
-        written = ", ".join(f"10{unit}" for unit in units)
-        raise typer.BadParameter(f"{text!r} is none of the form {written}", param_hint=option)
-    return float(found[1]) * units[found[2]]
 
 
 def _print_contents(contents: "Contents") -> None:

@@ -9,6 +9,8 @@ from modelzoo.command.terminal import answer, line, print_table, short_time
 
 __all__ = ["register"]
 
+ROLES = ("viewer", "invoker", "publisher", "trainer", "admin")
+
 SubjectArgument = Annotated[str, typer.Argument(metavar="SUBJECT", help="Whom: the subject of keys.")]
 NamespaceArgument = Annotated[str, typer.Argument(metavar="NAMESPACE", help="Where; '*' is the cluster.")]
 
@@ -24,9 +26,11 @@ def register(root: typer.Typer) -> None:
 def add(
     subject: SubjectArgument,
     namespace: NamespaceArgument,
-    role: Annotated[str, typer.Argument(metavar="ROLE", help="viewer, invoker, publisher, trainer or admin.")],
+    role: Annotated[str, typer.Argument(metavar="ROLE", help=f"{', '.join(ROLES[:-1])} or {ROLES[-1]}.")],
 ) -> None:
     """Give a subject a role in a namespace, in place of the one it had there."""
+    if role.lower() not in ROLES:
+        raise typer.BadParameter(f"{role!a} is none of {', '.join(ROLES)}.", param_hint="ROLE")
     with open_client() as client:
         given = client.access.create_grant(subject, namespace, role)
     answer(given, lambda: line(f"{given.subject} is {given.role.lower()} in {given.namespace}"))

@@ -125,11 +125,21 @@ class _Zoo(TyperGroup):
             sys.stdout.flush()
         except ZooError as error:
             raise typer.Exit(report(error)) from error
+        except typer.BadParameter as error:
+            error.message = _plain(error.message)
+            raise
         except BrokenPipeError as error:
             # Whoever read the answer has enough (`| head`). What is still buffered must not fail at exit.
             os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
             raise typer.Exit(0) from error
         return result
+
+
+def _plain(message: str) -> str:
+    """What typer says of a value in its validator's words ("Input should be a valid integer, unable to parse string as
+    an integer"), as a person would."""
+    said, _, _ = message.partition(", unable to parse")
+    return said.replace("Input should be", "it should be").replace("a valid integer", "a whole number")
 
 
 def _share_options(group: TyperGroup) -> None:

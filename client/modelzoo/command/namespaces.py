@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from modelzoo.command.confirm import YesOption, confirm
+from modelzoo.command.quantities import size_bytes
 from modelzoo.command.session import open_client
 from modelzoo.command.terminal import answer, line, print_table, short_time, size_text
 
@@ -57,8 +58,12 @@ def update(
     name: NameArgument,
     description: Annotated[str | None, typer.Option(help="What it is for.")] = None,
     quota_bytes: Annotated[
-        int | None,
-        typer.Option("--quota-bytes", min=0, help="Most bytes of its versions; 0: no limit. For the cluster's admins."),
+        str | None,
+        typer.Option(
+            "--quota-bytes",
+            metavar="SIZE",
+            help="Most bytes of its versions: 500G, 1.5T or a number; 0: no limit. For the cluster's admins.",
+        ),
     ] = None,
     undelete_days: Annotated[
         int | None, typer.Option(min=0, help="Days for which what was deleted can be undeleted.")
@@ -85,7 +90,7 @@ def update(
         changed = client.manage.update_namespace(
             name,
             description=description,
-            quota_bytes=quota_bytes,
+            quota_bytes=None if quota_bytes is None else size_bytes(quota_bytes, "--quota-bytes"),
             allow_opaque=allow_opaque,
             undelete_days=undelete_days,
             keep_versions=keep_versions,

@@ -119,7 +119,19 @@ def test_keys_and_grants_come_and_go(zoo: Zoo):
     assert zoo("grants", "add", "team:search", "team", "invoker").exit_code == 0
     assert "invoker" in zoo("grants", "list", "team").stdout
     assert zoo("grants", "remove", "team:search", "team").exit_code == 0
-    assert zoo("grants", "add", "team:search", "team", "king").exit_code == 6
+    refused = zoo("grants", "add", "team:search", "team", "king")
+    assert (refused.exit_code, "viewer, invoker, publisher" in refused.stderr) == (2, True)
+
+
+def test_a_quota_is_written_with_its_unit_and_bad_numbers_are_told_plainly(zoo: Zoo):
+    assert (
+        json.loads(zoo("namespaces", "update", "team", "--quota-bytes", "1.5GB", "--json").stdout)["quota_bytes"]
+        == 1.5e9
+    )
+    assert "none of the form 10, 10k" in zoo("namespaces", "update", "team", "--quota-bytes", "much").stderr
+    refused = zoo("models", "--limit", "many")
+    assert (refused.exit_code, "it should be a whole number" in refused.stderr) == (2, True)
+    assert "unable to parse" not in refused.stderr
 
 
 def test_namespaces_workers_and_whoami_answer(zoo: Zoo):
