@@ -20,10 +20,10 @@ Generated from the command's own help. Address and key come from `--url` and `--
 `ZOO_KEY`, else from `~/.config/zoo/config.toml` (`url = "..."`, `key = "..."`).
 
 **Answers** go to stdout, everything else to stderr. With `--json`, before the command's name or after it, the answer is
-exactly one JSON object. `push` answers `reference`, `digest`, `bytes_total`, `bytes_sent`, `seconds` and `skipped`;
-`pull` answers `reference`, `digest`, `path`, `bytes_total`, `bytes_received` and `seconds`; `import` answers what
-`push` does and `name`, `source`, `architecture`, `parameters`, `dtypes`, `has_processor`, `files` and `left_out`, with
-`--dry-run` these alone and `bytes_total`; `sweep`, `fsck` and `usage` answer what [the upkeep's
+exactly one JSON object. `push` answers `reference`, `digest`, `bytes_total`, `bytes_sent`, `seconds`, `skipped` and
+`is_new`; `pull` answers `reference`, `digest`, `path`, `bytes_total`, `bytes_received` and `seconds`; `import` answers
+what `push` does and `name`, `source`, `architecture`, `parameters`, `dtypes`, `has_processor`, `files` and `left_out`,
+with `--dry-run` these alone and `bytes_total`; `sweep`, `fsck` and `usage` answer what [the upkeep's
 messages](api.md) have; `finetune` answers `job` and `version`, with `--detach` the job, with `--dry-run` the plan.
 `changes`, `jobs watch` and `jobs logs` answer an object a line. Progress bars appear on a terminal only. Control
 characters in models' answers, names and cards reach pipes and files, never a terminal.
@@ -37,7 +37,7 @@ characters in models' answers, names and cards reach pipes and files, never a te
 
 **Completion** for bash, zsh and fish: `zoo --install-completion`.
 
-Other packages add commands: the local cluster's are in [local.md](local.md).
+Other packages add commands: those of the local cluster and `zoo starters` are in [local.md](local.md).
 """
 
 
