@@ -237,7 +237,11 @@ def _is(table: Any, model_id: int, name: str) -> Any:
 
 
 def _alias_not_found(model: str, name: str) -> NotFound:
-    return NotFound("ALIAS_NOT_FOUND", f"the model '{model}' has no alias {name!a}: list its aliases")
+    return NotFound(
+        "ALIAS_NOT_FOUND",
+        f"the model '{model}' has no alias {name!a}: list its aliases",
+        metadata={"model": model, "alias": name},
+    )
 
 
 def _state(targets: tuple[Target, ...], serving: Serving | None) -> changes.State:

@@ -151,7 +151,7 @@ def _model_gone(row: Row[Any]) -> NotFound:
     return NotFound(
         "MODEL_NOT_FOUND",
         f"the model '{row.name}' was deleted, {way_back}; names are never given again, so a new model needs another",
-        metadata={"state": state},
+        metadata={"model": row.name, "state": state},
     )
 
 

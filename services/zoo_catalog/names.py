@@ -56,4 +56,5 @@ def model_not_found(model: str) -> NotFound:
     return NotFound(
         "MODEL_NOT_FOUND",
         f"there is no model '{model}', or none that you may see: list models, or ask an admin for a grant",
+        metadata={"model": model},
     )

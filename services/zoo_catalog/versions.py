@@ -167,7 +167,9 @@ def version_from_row(row: Row[Any]) -> Version:
 
 
 def version_not_found(model: str, what: str) -> NotFound:
-    return NotFound("VERSION_NOT_FOUND", f"the model '{model}' has no {what}: list its versions")
+    return NotFound(
+        "VERSION_NOT_FOUND", f"the model '{model}' has no {what}: list its versions", metadata={"model": model}
+    )
 
 
 # Every request to run a model is resolved by one of these; built once, because building takes longer than running.
@@ -232,12 +234,16 @@ async def _nothing_for_alias(connection: AsyncConnection, model: str, model_id: 
     )
     targets = (await connection.execute(query)).all()
     if not targets:
-        return NotFound("ALIAS_NOT_FOUND", f"the model '{model}' has no alias '{alias}': list its aliases")
+        return NotFound(
+            "ALIAS_NOT_FOUND",
+            f"the model '{model}' has no alias '{alias}': list its aliases",
+            metadata={"model": model, "alias": alias},
+        )
     return NotFound(
         "VERSION_NOT_FOUND",
         f"the model '{model}' has no usable version under the alias '{alias}': {', '.join(map(_standing, targets))}; "
         "move the alias",
-        metadata={"alias": alias},
+        metadata={"model": model, "alias": alias},
     )
 
 

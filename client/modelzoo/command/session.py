@@ -39,12 +39,14 @@ def wants_json() -> bool:
 
 @contextmanager
 def open_client() -> "Generator[Client]":
-    """The client that the options, the environment or the configuration file describe."""
+    """The client that the options, the environment or the configuration file describe. A name that is not there is
+    told with those that come close to it."""
     # Here, so that `zoo --help` does not wait for grpc.
     from modelzoo.client import Client
+    from modelzoo.command.nearest import naming_the_nearest
 
     session = _session.get()
-    with Client(session.url, session.key) as client:
+    with Client(session.url, session.key) as client, naming_the_nearest(client):
         yield client
 
 

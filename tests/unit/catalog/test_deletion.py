@@ -150,14 +150,14 @@ async def test_who_may_see_a_deleted_model_is_told_what_became_of_it(zoo: Catalo
     viewer, stranger = await zoo.caller("user:v", {"team": Role.VIEWER}), await zoo.caller("user:s", {})
     with refused(NotFound, "MODEL_NOT_FOUND") as refusal:
         await viewer.get("team/bert")
-    assert refusal.metadata == {"state": "DELETED"}
+    assert refusal.metadata == {"model": "team/bert", "state": "DELETED"}
     assert "zoo model undelete team/bert" in refusal.message
     with refused(NotFound, "MODEL_NOT_FOUND") as of_it:
         await stranger.get("team/bert")
     with refused(NotFound, "MODEL_NOT_FOUND") as of_none:
         await stranger.get("team/bart")
     assert of_it.message.replace("bert", "bart") == of_none.message
-    assert of_it.metadata == of_none.metadata
+    assert (of_it.metadata, of_none.metadata) == ({"model": "team/bert"}, {"model": "team/bart"})
 
 
 class TestRetention:

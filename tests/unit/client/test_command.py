@@ -110,6 +110,21 @@ def test_an_alias_reads_the_same_wherever_it_is_shown(chat: Zoo):
         assert row[1] == "1"
 
 
+@pytest.mark.parametrize(
+    ("words", "meant"),
+    [
+        (["show", "team/chta"], "team/chat?"),
+        (["pull", "team/chat@prdo"], "team/chat@prod?"),
+        (["alias", "get", "team/chat", "prd"], "team/chat@prod?"),
+        (["show", "team/chat@9"], "team/chat@1, the latest?"),
+    ],
+)
+def test_what_is_not_there_is_told_with_what_comes_close(chat: Zoo, words: list[str], meant: str):
+    chat("alias", "set", "team/chat", "prod", "1")
+    result = chat(*words)
+    assert (result.exit_code, f"Did you mean {meant}" in result.stderr) == (3, True)
+
+
 def test_keys_and_grants_come_and_go(zoo: Zoo):
     made = json.loads(zoo("keys", "create", "team:search", "--expires", "2030-01-01", "--json").stdout)
     assert made["secret"].startswith("zoo_")

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from modelzoo.command.arguments import ReferenceArgument
-from modelzoo.command.nearest import naming_the_nearest
 from modelzoo.command.run.classifying import classify_images, classify_texts
 from modelzoo.command.run.detecting import detect
 from modelzoo.command.run.embedding import embed
@@ -140,8 +139,7 @@ def run(
         verbose=verbose,
     )
     with open_client() as client:
-        with naming_the_nearest(client, ref):
-            version = client.version(ref)
+        version = client.version(ref)
         found, ref = _task(client, version), version.reference
         task = _TASKS.get(found)
         if task is None:
