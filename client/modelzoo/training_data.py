@@ -19,7 +19,7 @@ from modelzoo.tree import read_tree
 if TYPE_CHECKING:
     from modelzoo.client import Client
 
-__all__ = ["check_local", "local_data", "publish_local"]
+__all__ = ["check_local", "local_data", "publish_local", "staged"]
 
 TRAIN = "train"
 DATASET = "dataset"
@@ -54,7 +54,7 @@ def check_local(path: Path, needed: Sequence[str] = ()) -> Checked:
 def publish_local(client: "Client", path: Path, model: str, progress: Progress | None = None) -> str:
     """The reference of the version of the dataset `model` that has exactly these files: one that is there already, or
     a new one."""
-    with _staged(path) as folder:
+    with staged(path) as folder:
         tree = read_tree(folder)
         manifest = Manifest.of(DATASET, [scan_file(tree.source(entry.path), entry.path) for entry in tree.files])
         # One that may not be used any more is no reason not to publish it anew.
@@ -82,8 +82,8 @@ def _name_in_dataset(path: Path) -> str:
 
 
 @contextmanager
-def _staged(path: Path) -> Generator[Path]:
-    """The folder; one with the file alone, where it is one."""
+def staged(path: Path) -> Generator[Path]:
+    """The dataset's folder: `path`, or one with that file alone. Raises LOCAL_PATH_INVALID, DATASET_INVALID."""
     if path.is_dir():
         yield path
         return

@@ -97,7 +97,7 @@ def test_every_command_from_a_directory_to_a_signed_second_version_works(home: H
     said = walked(home, "docs/tutorials/second-version.md")
     for promised in (
         "encoder.layer.5.output.dense.weight",
-        "1 tensors differ",
+        "1 tensor differs",
         "recall_at_10 of shop-queries",
         "SIGNATURE_REQUIRED",
         "shop/sentences@prod",

@@ -70,7 +70,8 @@ def _print(found: "Diff", *asked: str) -> None:
         line()
         print_table(("", "TENSOR", "A", "B", "NORM"), [_tensor(change) for change in found.tensors])
     line()
-    line(f"{len(found.tensors)} tensors differ, {found.tensors_same} are the same")
+    differ = "tensor differs" if len(found.tensors) == 1 else "tensors differ"
+    line(f"{len(found.tensors)} {differ}, {found.tensors_same} the same")
     if found.norms_left_out:
         note(f"norms of {found.norms_left_out} tensors were not computed, to read less: --norms does")
 

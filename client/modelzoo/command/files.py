@@ -1,5 +1,6 @@
 """`zoo push` and `zoo pull`: bytes up and down."""
 
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -26,7 +27,9 @@ def register(app: typer.Typer) -> None:
 
 
 def push(
-    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The directory to publish.")],
+    directory: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The directory to publish; with --dataset, also a file of rows alone.")
+    ],
     name: Annotated[str, typer.Argument(metavar="NAMESPACE/NAME", help="The model; made if it is new.")],
     alias: Annotated[str | None, typer.Option(help="Move this alias to the new version.")] = None,
     source: Annotated[str, typer.Option(help="Where the files come from: a URL, a package and its version.")] = "",
@@ -66,9 +69,9 @@ def push(
     breaks off, run it again. Hidden files are left out."""
     format = "dataset" if dataset else format
     parents = [parent_of(text) for text in parent or ()]
-    with open_client() as client, progress_bar(f"pushing {name}") as progress:
+    with _folder(directory, dataset) as folder, open_client() as client, progress_bar(f"pushing {name}") as progress:
         result = client.push(
-            directory,
+            folder,
             name,
             alias=alias,
             source=source,
@@ -102,6 +105,15 @@ def pull(
     with open_client() as client, progress_bar(f"pulling {ref}") as progress:
         result = client.download(ref, directory, only=only or None, force=force, progress=progress)
     answer(result, lambda: _print_pulled(result))
+
+
+def _folder(path: Path, dataset: bool) -> AbstractContextManager[Path]:
+    """What is to be pushed; of a file of rows, a folder with that alone, as its split `train`."""
+    if not (dataset and path.is_file()):
+        return nullcontext(path)
+    from modelzoo.training_data import staged
+
+    return staged(path)
 
 
 def _say_what_lacks(directory: Path) -> None:

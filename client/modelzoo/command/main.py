@@ -106,6 +106,22 @@ def client_app() -> typer.Typer:
     return app
 
 
+# What other tools call it. Suggestions by likeness would name something else.
+_CALLED_HERE = {
+    "delete": "`zoo model delete` deletes a model, `zoo versions delete` a version",
+    "download": "`zoo pull` does that",
+    "list": "`zoo models` lists models, and most groups have a `list`",
+    "login": "set ZOO_URL and ZOO_KEY, `zoo whoami` tells whom the key stands for",
+    "ls": "`zoo models` lists models, and most groups have a `list`",
+    "publish": "`zoo push` does that",
+    "remove": "`zoo model delete` deletes a model, `zoo versions delete` a version",
+    "rm": "`zoo model delete` deletes a model, `zoo versions delete` a version",
+    "search": "`zoo models WORD...` finds models",
+    "train": "`zoo finetune` trains a model, `zoo trainer` starts a trainer",
+    "upload": "`zoo push` does that",
+}
+
+
 class _Zoo(TyperGroup):
     """Gives every command the shared options, and every failure its exit code."""
 
@@ -116,6 +132,11 @@ class _Zoo(TyperGroup):
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
         begin()
         return super().parse_args(ctx, args)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] in _CALLED_HERE and args[0] not in self.commands:
+            ctx.fail(f"No such command '{args[0]}': {_CALLED_HERE[args[0]]}.")
+        return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
         from modelzoo.errors import ZooError

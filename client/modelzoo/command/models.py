@@ -13,6 +13,7 @@ from modelzoo.command.session import open_client
 from modelzoo.command.terminal import (
     answer,
     count_text,
+    counted,
     line,
     note,
     print_table,
@@ -135,7 +136,7 @@ def _print_tensors(infos: "list[TensorInfo]") -> None:
         [(info.name, info.dtype, str(list(info.shape)), str(info.size_bytes), _blobs(info.blobs)) for info in infos],
     )
     line()
-    line(f"{len(infos)} tensors, {size_text(sum(info.size_bytes for info in infos))}")
+    line(f"{counted(len(infos), 'tensor')}, {size_text(sum(info.size_bytes for info in infos))}")
 
 
 def _blobs(digests: "tuple[str, ...]") -> str:
@@ -167,7 +168,7 @@ def _print_models(models: "list[Model]") -> None:
 
 
 def _print_counts(counts: "ModelCounts") -> None:
-    line(f"{counts.total} models")
+    line(counted(counts.total, "model"))
     for kind, found in (
         ("TASK", counts.tasks),
         ("ARCHITECTURE", counts.architectures),
@@ -287,7 +288,7 @@ def _facts(version: "Version", base: str | None) -> list[tuple[str, str]]:
         ("trained with", ", ".join(facts.datasets)),
         ("languages", ", ".join(facts.languages)),
         ("format", facts.format if facts.dataset is None else f"{facts.format} of {facts.dataset.format}"),
-        ("size", f"{size_text(facts.size_bytes)} in {facts.file_count} files"),
+        ("size", f"{size_text(facts.size_bytes)} in {counted(facts.file_count, 'file')}"),
         ("state", f"{version.state}: {version.state_reason}" if version.state_reason else version.state),
         ("version labels", " ".join(f"{name}={value}" for name, value in sorted(version.labels.items()))),
         ("source", version.source),

@@ -109,8 +109,10 @@ def delete(version: NumberedArgument, yes: YesOption = False, etag: EtagOption =
 def undelete(version: NumberedArgument) -> None:
     """Bring a deleted version back in the state that it had. `zoo versions list --deleted` shows them."""
     with open_client() as client:
+        was = client.version(version).state
         back = client.manage.undelete_version(version)
-    answer(back, lambda: line(f"{back.reference} is {back.state} again"))
+    said = "is {} again" if was == "DELETED" else "was not deleted: it is {}"
+    answer(back, lambda: line(f"{back.reference} {said.format(back.state)}"))
 
 
 @app.command("purge")

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import Result
 
+from modelzoo.client import Client
 from modelzoo.errors import ResourceExhausted
 from support.fake_workers import FakeInference
 from support.front_door import FrontDoor
@@ -123,6 +124,20 @@ def test_what_is_not_there_is_told_with_what_comes_close(chat: Zoo, words: list[
     chat("alias", "set", "team/chat", "prod", "1")
     result = chat(*words)
     assert (result.exit_code, f"Did you mean {meant}" in result.stderr) == (3, True)
+
+
+@pytest.mark.parametrize(
+    ("word", "here"), [("search", "zoo models"), ("delete", "zoo model delete"), ("login", "ZOO_KEY")]
+)
+def test_what_other_tools_call_it_is_told_by_its_name_here(zoo: Zoo, word: str, here: str):
+    result = zoo(word, "something")
+    assert (result.exit_code, here in result.stderr, "Did you mean" in result.stderr) == (2, True, False)
+
+
+def test_a_file_of_rows_is_pushed_alone_as_a_dataset(zoo: Zoo, client: Client, tmp_path: Path):
+    (tmp_path / "reviews.jsonl").write_text('{"text": "a", "label": "b"}\n')
+    assert zoo("push", tmp_path / "reviews.jsonl", "team/reviews", "--dataset").exit_code == 0
+    assert [file.path for file in client.manifest("team/reviews").files] == ["reviews.jsonl"]
 
 
 def test_keys_and_grants_come_and_go(zoo: Zoo):

@@ -30,7 +30,8 @@ def test_versions_are_labelled_deprecated_deleted_and_brought_back(chat: Zoo, tr
     assert "zoo versions undelete team/chat@2" in chat("versions", "delete", "team/chat@2", "--yes").stdout
     assert "2" not in [row.split()[0] for row in chat("versions", "list", "team/chat").stdout.splitlines()[1:]]
     assert "DELETED" in chat("versions", "list", "team/chat", "--deleted").stdout
-    assert "DEPRECATED" in chat("versions", "undelete", "team/chat@2").stdout
+    assert "is DEPRECATED again" in chat("versions", "undelete", "team/chat@2").stdout
+    assert "was not deleted" in chat("versions", "undelete", "team/chat@2").stdout
     assert "READY" in chat("versions", "reinstate", "team/chat@2").stdout
 
 
