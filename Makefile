@@ -12,7 +12,9 @@ PROTOS := $(shell find protos -name '*.proto') protos/generate.py
 .PHONY: help manifests run test check proto bench soak planted starters clean format
 
 help:  ## Show this help
-	@awk -F':.*## ' '/^[a-z]+:.*## / {printf "  \033[1m%-10s\033[0m %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@if [ -t 1 ]; then bold=$$(printf '\033[1m') plain=$$(printf '\033[0m'); fi; \
+	  awk -F':.*## ' -v bold="$$bold" -v plain="$$plain" \
+	    '/^[a-z]+:.*## / {printf "  %s%-10s%s %s\n", bold, $$1, plain, $$2}' $(MAKEFILE_LIST)
 
 $(STAMP): pyproject.toml constraints.txt
 	@echo "==> making the environment in $(VENV) (about two minutes the first time)"
@@ -61,7 +63,7 @@ soak: $(STAMP) gen/zoo/descriptors.binpb  ## Random kills and faults under load 
 planted: $(STAMP) gen/zoo/descriptors.binpb  ## Put known bugs into copies of the sources, one by one; the tests must notice each
 	@$(BIN)/python tests/planted/plant.py
 
-starters: $(STAMP) gen/zoo/descriptors.binpb  ## Publish all starter models to $$ZOO_URL, or to a local cluster that stays up; its jobs train some
+starters: $(STAMP) gen/zoo/descriptors.binpb  ## Publish all starter models to ZOO_URL, or to a local cluster that stays up; its jobs train some
 	@[ -n "$$ZOO_URL" ] || { $(BIN)/zoo up --detach && set -a && eval "$$($(BIN)/zoo env)"; } && $(BIN)/zoo starters publish --all
 
 clean:  ## Remove the environment, generated code and local clusters' data
