@@ -73,6 +73,7 @@ def test_namespaces_are_shown_changed_and_deleted(zoo: Zoo):
     assert zoo("namespaces", "update", "team", "--quota-bytes", "5000000", "--keep-versions", "3").exit_code == 0
     assert zoo("namespaces", "update", "team", "--keep-checkpoints", "4").exit_code == 0
     shown = zoo("namespaces", "show", "team").stdout
+    assert "unsafe files" in shown
     assert all(
         word in shown
         for word in ("5.0 MB", "the newest 3 versions", "the newest 4 of a training job", "for 30 days", "refused")
