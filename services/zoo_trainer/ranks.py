@@ -9,7 +9,7 @@ from typing import Any, TypeVar, cast
 import torch
 from torch import distributed
 
-from modelzoo.errors import FailedPrecondition
+from modelzoo.errors import InvalidArgument
 from zoo_trainer.usage import Meter, Usage
 
 __all__ = ["BACKEND", "GPU_BACKEND", "MEETING", "Ranks", "join"]
@@ -76,7 +76,7 @@ def join(rank: int, count: int, rendezvous: Path) -> Ranks:
         return Ranks()
     has_gpus = torch.cuda.is_available()
     if has_gpus and torch.cuda.device_count() < count:
-        raise FailedPrecondition(
+        raise InvalidArgument(
             "PARAMETER_INVALID",
             f"The job wants {count} processes with a GPU for each, and this trainer has {torch.cuda.device_count()}: "
             "ask for fewer, and start trainers with ZOO_PROCESSES at most the number of their GPUs.",
