@@ -33,6 +33,13 @@ Examples:
 """
 
 
+def _some(value: float | None) -> float | None:
+    """None is no limit; a limit of nothing would not be one either, to a job."""
+    if value is not None and not value > 0:
+        raise typer.BadParameter(f"{value:g} is not more than 0: leave it out for no limit.")
+    return value
+
+
 def register(app: typer.Typer) -> None:
     """Add the command."""
     app.command("finetune", epilog=EXAMPLES)(finetune)
@@ -56,9 +63,9 @@ def finetune(
         list[str] | None,
         typer.Option(metavar="NAME=VALUE", help="A parameter of the recipe (`zoo recipes NAME`); repeatable."),
     ] = None,
-    steps: Annotated[int, typer.Option(min=0, help="Optimizer steps at most.")] = 0,
-    epochs: Annotated[float, typer.Option(min=0, help="Times through the data at most.")] = 0.0,
-    minutes: Annotated[float, typer.Option(min=0, help="Minutes of training at most.")] = 0.0,
+    steps: Annotated[int | None, typer.Option(min=1, help="Optimizer steps at most.")] = None,
+    epochs: Annotated[float | None, typer.Option(callback=_some, help="Times through the data at most.")] = None,
+    minutes: Annotated[float | None, typer.Option(callback=_some, help="Minutes of training at most.")] = None,
     patience: Annotated[
         int, typer.Option(min=0, help="Stop after so many evaluations that were no better; 0: do not.")
     ] = 0,
@@ -112,7 +119,7 @@ def finetune(
         raise typer.BadParameter("the jobs of a sweep are equal: leave it out.", param_hint="--priority")
     if margin and not promote:
         raise typer.BadParameter("it is of --promote: say which alias is to move.", param_hint="--margin")
-    budget = Budget(steps, epochs, minutes * 60 if minutes else None, patience)
+    budget = Budget(steps or 0, epochs or 0.0, minutes * 60 if minutes else None, patience)
     promotion = Promotion(promote, margin=margin)
     spec = JobSpec(
         base,

@@ -126,6 +126,9 @@ WRONG = (
     (("--try", "learning_rate=1e-5,2"), 6, "at most 1"),
     (("--trials", "3"), 2, "--try"),
     (("--margin", "1"), 2, "--promote"),
+    (("--steps", "0"), 2, "equal to 1"),
+    (("--epochs", "0"), 2, "more than 0"),
+    (("--minutes", "0"), 2, "more than 0"),
     (("--to", "team/x@1"), 6, "without '@'"),
 )
 
