@@ -138,10 +138,11 @@ def _checked(recipe: Recipe, parameter: Parameter, value: object) -> ParameterVa
 def _in_range(recipe: Recipe, parameter: Parameter, value: int | float) -> int | float:
     low, high = parameter.minimum, parameter.maximum
     too_low = low is not None and (value <= low if parameter.minimum_excluded else value < low)
-    if too_low or (high is not None and value > high):
+    too_high = high is not None and (value >= high if parameter.maximum_excluded else value > high)
+    if too_low or too_high:
         bounds = [
             "" if low is None else f"{'more than' if parameter.minimum_excluded else 'at least'} {low:g}",
-            "" if high is None else f"at most {high:g}",
+            "" if high is None else f"{'less than' if parameter.maximum_excluded else 'at most'} {high:g}",
         ]
         raise _invalid(recipe, parameter, value, " and ".join(bound for bound in bounds if bound))
     return value

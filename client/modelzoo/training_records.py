@@ -196,6 +196,7 @@ class Parameter:
     maximum: float | None
     minimum_excluded: bool
     choices: tuple[str, ...]
+    maximum_excluded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

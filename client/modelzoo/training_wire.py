@@ -210,6 +210,7 @@ def _parameter(pb: recipe_pb2.Parameter) -> records.Parameter:
         minimum=pb.minimum if pb.HasField("minimum") else None,
         maximum=pb.maximum if pb.HasField("maximum") else None,
         minimum_excluded=pb.minimum_excluded,
+        maximum_excluded=pb.maximum_excluded,
         choices=tuple(pb.choices),
     )
 

@@ -101,7 +101,8 @@ def _finite(parameter: Parameter, value: object) -> float:
 def _in_range(parameter: Parameter, number: float) -> float:
     low, high = parameter.minimum, parameter.maximum
     below = low is not None and (number <= low if parameter.minimum_excluded else number < low)
-    if below or (high is not None and number > high):
+    above = high is not None and (number >= high if parameter.maximum_excluded else number > high)
+    if below or above:
         raise _invalid(parameter, number, _range(parameter))
     return number
 
@@ -112,7 +113,7 @@ def _range(parameter: Parameter) -> str:
     if parameter.minimum is not None:
         limits.append(f"{'more than' if parameter.minimum_excluded else 'at least'} {parameter.minimum:g}")
     if parameter.maximum is not None:
-        limits.append(f"at most {parameter.maximum:g}")
+        limits.append(f"{'less than' if parameter.maximum_excluded else 'at most'} {parameter.maximum:g}")
     return " and ".join(limits)
 
 

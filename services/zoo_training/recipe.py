@@ -46,6 +46,7 @@ class Parameter:
     maximum: float | None = None
     minimum_excluded: bool = False
     choices: tuple[str, ...] = ()
+    maximum_excluded: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,10 @@ def description_digest(recipe: Recipe) -> str:
     said_by_server = {"executors", "processes"}
     plain = replace(recipe, update_time=None, resource_classes=(), digest="")
     described = RECIPE_JSON.dump_python(plain, mode="json", exclude=said_by_server)
+    for parameter in described["parameters"]:
+        # What came to be said later is no part of descriptions that do not say it: these keep their digests.
+        if not parameter["maximum_excluded"]:
+            del parameter["maximum_excluded"]
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()
 
 

@@ -207,6 +207,7 @@ def _parameter_from_pb(parameter: recipe_pb2.Parameter) -> Parameter:
         minimum=parameter.minimum if parameter.HasField("minimum") else None,
         maximum=parameter.maximum if parameter.HasField("maximum") else None,
         minimum_excluded=parameter.minimum_excluded,
+        maximum_excluded=parameter.maximum_excluded,
         choices=tuple(parameter.choices),
     )
 
@@ -220,6 +221,7 @@ def _parameter_to_pb(parameter: Parameter) -> recipe_pb2.Parameter:
         minimum=parameter.minimum,
         maximum=parameter.maximum,
         minimum_excluded=parameter.minimum_excluded,
+        maximum_excluded=parameter.maximum_excluded,
         choices=parameter.choices,
     )
 

@@ -45,6 +45,7 @@ RECIPES = (
             _parameter("epochs", "NUMBER", 3, minimum=0, minimum_excluded=True),
             _parameter("schedule", "CHOICE", "linear", choices=["linear", "cosine"]),
             _parameter("freeze", "BOOL", None),
+            _parameter("dropout", "NUMBER", 0, minimum=0, maximum=1, maximum_excluded=True),
         ],
         columns=["text|sentence", "label"],
         metric="accuracy",

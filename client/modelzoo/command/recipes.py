@@ -114,9 +114,9 @@ def _range(parameter: "Parameter") -> str:
 
 
 def _limits(parameter: "Parameter") -> str:
-    """`8 to 8,192`, `above 0, to 1`, `from 1`; '' where there are no limits."""
+    """`8 to 8,192`, `above 0, to 1`, `0 to below 1`, `from 1`; '' where there are no limits."""
     low, high = parameter.minimum, parameter.maximum
-    upper = "" if high is None else f"to {_number(high)}"
+    upper = "" if high is None else f"to {'below ' if parameter.maximum_excluded else ''}{_number(high)}"
     if low is None:
         return upper
     if parameter.minimum_excluded:

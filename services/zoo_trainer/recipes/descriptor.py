@@ -48,7 +48,7 @@ def _parameter(name: str, field: FieldInfo) -> pb.Parameter:
         elif isinstance(limit, annotated_types.Le):
             parameter.maximum = _number(limit.le)
         elif isinstance(limit, annotated_types.Lt):
-            parameter.maximum = _number(limit.lt)
+            parameter.maximum, parameter.maximum_excluded = _number(limit.lt), True
     if field.default is not PydanticUndefined and field.default is not None:
         parameter.default_value.CopyFrom(_value(field.default))
     return parameter

@@ -120,6 +120,7 @@ WRONG = (
     (("--set", "learning_rat=1"), 6, "did you mean learning_rate?"),
     (("--set", "learning_rate=nan"), 6, "zoo recipes NAME"),
     (("--set", "learning_rate"), 2, "NAME=VALUE"),
+    (("--set", "dropout=1"), 6, "at least 0 and less than 1"),
     (("--set", "batch_size=many"), 6, "whole number"),
     (("--recipe", "text-classificatio"), 6, "did you mean text-classification?"),
     (("--try", "learning_rate=1e-5..1e-3"), 2, "--trials"),
@@ -198,6 +199,7 @@ def test_recipes_are_listed_and_one_is_explained(zoo: Zoo):
     assert re.search(r"learning_rate +5e-05 +number above 0, to 1 +What learning_rate does\.", shown)
     assert re.search(r"schedule +linear +linear \| cosine", shown)
     assert re.search(r"freeze +by the data +true \| false", shown)
+    assert "number 0 to below 1" in shown
     assert "did you mean text-classification?" in zoo("recipes", "text-clasification").stderr
     assert json.loads(zoo("recipes", "--json").stdout)["recipes"][1]["metric"] == "accuracy"
 

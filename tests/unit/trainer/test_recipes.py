@@ -29,6 +29,8 @@ def test_limits_choices_and_defaults_are_those_of_the_settings() -> None:
     rate = told["learning_rate"]
     assert (rate.kind, rate.minimum, rate.minimum_excluded, rate.maximum) == (pb.PARAMETER_KIND_NUMBER, 0, True, 1000)
     assert rate.default_value.number_value == 2e-4
+    dropout = told["lora_dropout"]
+    assert (dropout.minimum, dropout.minimum_excluded, dropout.maximum, dropout.maximum_excluded) == (0, False, 1, True)
     method = told["method"]
     assert (method.kind, list(method.choices)) == (pb.PARAMETER_KIND_CHOICE, ["lora", "full"])
     assert method.default_value.string_value == "lora"

@@ -9,7 +9,7 @@ import pytest
 from modelzoo.errors import InvalidArgument
 from support.training_zoo import CLASSIFICATION
 from zoo_training.parameters import checked_recipe, complete_parameters
-from zoo_training.recipe import Parameter, ParameterKind, Recipe
+from zoo_training.recipe import Parameter, ParameterKind, Recipe, description_digest
 
 
 def refused(name: str, value: Any) -> InvalidArgument:
@@ -62,6 +62,16 @@ def test_a_wrong_value_is_refused_with_what_would_be_right(name: str, value: Any
     error = refused(name, value)
     assert error.reason == "PARAMETER_INVALID"
     assert says in error.message
+
+
+def test_a_bound_that_is_excluded_is_refused_and_descriptions_without_one_keep_their_digest() -> None:
+    dropout = Parameter("dropout", ParameterKind.NUMBER, minimum=0.0, maximum=1.0, maximum_excluded=True)
+    recipe = replace(CLASSIFICATION, parameters=(dropout,))
+    assert complete_parameters(recipe, {"dropout": 0.99}) == {"dropout": 0.99}
+    with pytest.raises(InvalidArgument, match="at least 0 and less than 1, not 1"):
+        complete_parameters(recipe, {"dropout": 1})
+    plain = replace(recipe, parameters=(replace(dropout, maximum_excluded=False),))
+    assert description_digest(plain) == "1503fd66f84cf0bea6f3c2effe3820486fb878a5f1aee41c78866854caa7d5f2" != description_digest(recipe)
 
 
 @pytest.mark.parametrize(
