@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from modelzoo.datasets.boxes import OBJECTS
 from modelzoo.datasets.checking import check_facts
 from modelzoo.datasets.facts import DatasetFacts
-from modelzoo.errors import FailedPrecondition, InvalidArgument, ZooError
+from modelzoo.errors import FailedPrecondition, InvalidArgument, NotFound, ZooError
 from modelzoo.progress import Progress
 from modelzoo.recipe_choice import check_parameters, choose_recipe, read_value
 from modelzoo.records import Version
@@ -41,12 +41,15 @@ class Earlier:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What will be trained, decided but not begun. `spec` lacks the dataset while the data are `local`.
+    """What will be trained, decided but not begun. `spec` lacks the dataset while the data are `local`. `foreseen` is
+    what the zoo would make of it; `is_new`: the output's first version.
 
     `why` says why it is this recipe. `steps` None: not known beforehand. `notes` are worth a second look.
     """
 
     spec: JobSpec
+    foreseen: JobSpec
+    is_new: bool
     base: Version
     recipe: Recipe
     why: str
@@ -68,9 +71,9 @@ def prepare(
     client: "Client", spec: JobSpec, data: str | os.PathLike[str], texts: Mapping[str, str] | None = None
 ) -> Plan:
     """The plan for `spec`, whose dataset are these data, and whose base, recipe and parameters it fills in and checks.
-    `texts` are parameters as people write them.
+    `texts` are parameters as people write them. The zoo has said that it would queue the job as things stand.
 
-    Raises what looking at the data raises (DATASET_INVALID, DATASET_UNSUITABLE, LOCAL_PATH_INVALID), what choosing a
+    Raises what `Jobs.check` does (NAMESPACE_NOT_FOUND, ROLE_MISSING, TRAINER_MISSING, QUOTA_EXCEEDED, ...), what looking at the data raises (DATASET_INVALID, DATASET_UNSUITABLE, LOCAL_PATH_INVALID), what choosing a
     recipe does (RECIPE_UNKNOWN, TASK_MISMATCH, COLUMN_MISSING), PARAMETER_UNKNOWN and PARAMETER_INVALID.
     """
     output = _model(spec.output)
@@ -91,15 +94,18 @@ def prepare(
     written = {name: read_value(choice.recipe, name, text) for name, text in (texts or {}).items()}
     parameters = check_parameters(choice.recipe, spec.parameters) | written
     budget = _checked_budget(spec.budget)
+    wanted = replace(
+        spec,
+        base=base.reference,
+        dataset=dataset,
+        output=output.model,
+        recipe=choice.recipe.name,
+        parameters=parameters,
+    )
     return Plan(
-        spec=replace(
-            spec,
-            base=base.reference,
-            dataset=dataset,
-            output=output.model,
-            recipe=choice.recipe.name,
-            parameters=parameters,
-        ),
+        spec=wanted,
+        foreseen=client.jobs.check(wanted).spec,
+        is_new=_is_new(client, output.model),
         base=base,
         recipe=choice.recipe,
         why=choice.why,
@@ -153,6 +159,12 @@ def _stored(client: "Client", reference: str) -> tuple[str, DatasetFacts]:
     train = next((split for split in facts.splits if split.name == TRAIN), None)
     check_facts(facts, train.labels if train else {})
     return version.reference, facts
+
+
+def _is_new(client: "Client", model: str) -> bool:
+    with suppress(NotFound):
+        return client.model(model).latest_version is None
+    return True
 
 
 def _has_gaps(facts: DatasetFacts) -> bool:

@@ -6,7 +6,7 @@ import json
 import shutil
 import tempfile
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass
 from importlib.metadata import version as package_version
 from pathlib import Path
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from modelzoo.adapter_base import READABLE, base_of
 from modelzoo.adapter_files import of_inputs
-from modelzoo.errors import FailedPrecondition, InvalidArgument, NotFound, ResourceExhausted
+from modelzoo.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, ResourceExhausted
 from modelzoo.lora import ADAPTER_WEIGHTS, DTYPES, merge_lora
 from modelzoo.lora_config import ADAPTER_CONFIG
 from modelzoo.progress import Progress, Silence, Summed
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Merged", "merge"]
 
 MERGED = "MERGED"
+PUBLISHING = {"PUBLISHER", "TRAINER", "ADMIN"}
 RECORD, CARD = "merge.json", "README.md"
 # What has to stay with copies of the base.
 LICENCES = ("LICENSE*", "LICENCE*", "NOTICE*")
@@ -63,7 +64,8 @@ def merge(
     names the base of an adapter whose lineage does not. `said` hears, in words, what is done next.
 
     The same base, adapter and dtype are merged into a model once: repeated, it answers the version that is there.
-    Raises ADAPTER_EXPECTED; DISK_FULL; what `base_of` of modelzoo.adapter_base, `merge_lora` of modelzoo.lora and
+    Raises, before anything is fetched, ADAPTER_EXPECTED, NAMESPACE_NOT_FOUND, ROLE_MISSING and KIND_MISMATCH; then
+    DISK_FULL; what `base_of` of modelzoo.adapter_base, `merge_lora` of modelzoo.lora and
     `Client.push` raise.
     """
     if dtype is not None and dtype not in DTYPES:
@@ -71,6 +73,7 @@ def merge(
     model = _model(to)
     adapter = client.version(ref)
     _check_adapter(client, adapter)
+    _check_output(client, model, may_be_new=create_namespace)
     wanted = base_of(client, adapter, base)
     before = _before(client, model, wanted, adapter, dtype)
     earlier = next((version for version in before if version.state in READABLE), None)
@@ -121,6 +124,26 @@ def _check_adapter(client: "Client", version: Version) -> None:
             f"{version.reference} --down` shows adapters that were made from it.",
             metadata={"reference": version.reference},
         )
+
+
+def _check_output(client: "Client", model: Reference, *, may_be_new: bool) -> None:
+    """Raise what publishing would be refused with, as far as it can be known."""
+    roles = {namespace.casefold(): role for namespace, role in client.whoami().roles.items()}
+    try:
+        client.manage.namespace(model.namespace)
+    except NotFound:
+        if may_be_new:
+            return
+        raise
+    if not PUBLISHING & {roles.get("*"), roles.get(model.namespace.casefold())}:
+        raise PermissionDenied(
+            "ROLE_MISSING",
+            f"You may not publish in the namespace {model.namespace}: that needs the role PUBLISHER.",
+            metadata={"role": "PUBLISHER", "namespace": model.namespace},
+        )
+    with suppress(NotFound):
+        if client.model(model.model).kind != "MODEL":
+            raise FailedPrecondition("KIND_MISMATCH", f"{model.model} is a dataset: merge into another name.")
 
 
 def _before(client: "Client", model: Reference, base: Version, adapter: Version, dtype: str | None) -> list[Version]:

@@ -9,7 +9,7 @@ from zoo_training.recipe import Recipe, fits, missing_columns
 from zoo_training.recipes import RegisteredTrainers, Trainer
 from zoo_training.spec import JobSpec
 
-__all__ = ["check_dataset", "choose_recipe", "find_recipe", "require_trainer"]
+__all__ = ["check_base", "check_dataset", "choose_recipe", "find_recipe", "require_trainer"]
 
 TRAIN = "train"
 # A column of this name holds classes, of which there must be two to learn anything.
@@ -61,11 +61,16 @@ def choose_recipe(base: CatalogVersion, dataset: CatalogVersion, known: Sequence
     return best[0]
 
 
+def check_base(recipe: Recipe, base: CatalogVersion) -> None:
+    """Raise TASK_MISMATCH where the recipe cannot start from the base."""
+    if not fits(recipe, base.task):
+        raise _task_mismatch(base, [recipe])
+
+
 def check_dataset(recipe: Recipe, base: CatalogVersion, dataset: CatalogVersion, facts: Dataset) -> None:
     """Raise TASK_MISMATCH, COLUMN_MISSING or DATASET_UNSUITABLE where the recipe cannot start from the base or learn
     from the dataset, as far as the catalog read its bytes."""
-    if not fits(recipe, base.task):
-        raise _task_mismatch(base, [recipe])
+    check_base(recipe, base)
     if missing_columns(recipe, _names(dataset)):
         raise _no_columns(base, dataset, [recipe])
     for column in _needed(recipe, facts.columns):

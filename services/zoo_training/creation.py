@@ -43,6 +43,19 @@ class Creation:
     async def plan(self, asked: Asked, principal: Principal) -> Plan:
         """What would be queued; makes nothing. Raises what `Planner.plan` does; JOB_NOT_FOUND for `retry_of`, and
         FIELD_INVALID where that is not over."""
+        await self._check_retried(asked, principal)
+        return await self._planner.plan(asked.spec, principal)
+
+    async def foresee(self, asked: Asked, principal: Principal) -> Plan:
+        """The same for one who makes nothing either: its data may be yet to be published. Raises as `plan`, and
+        QUOTA_EXCEEDED where no more jobs may be queued now."""
+        await self._check_retried(asked, principal)
+        plan_of = self._planner.plan if asked.spec.dataset else self._planner.foresee
+        plan = await plan_of(asked.spec, principal)
+        await self._jobs.check_quota(plan.spec.output.partition("/")[0])
+        return plan
+
+    async def _check_retried(self, asked: Asked, principal: Principal) -> None:
         if asked.retry_of:
             before = await self._jobs.get(asked.retry_of, principal)
             if before.state not in FINAL:
@@ -52,7 +65,6 @@ class Creation:
                     field="job.retry_of",
                     metadata={"field": "job.retry_of"},
                 )
-        return await self._planner.plan(asked.spec, principal)
 
     async def create(self, asked: Asked, principal: Principal, request_id: str) -> Job:
         """Queue the job, or find the one that the same request made before.

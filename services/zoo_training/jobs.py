@@ -74,6 +74,11 @@ class Jobs:
                 row = await job_row(change.connection, name)
             return job_from_row(row)
 
+    async def check_quota(self, namespace: str) -> None:
+        """Raises QUOTA_EXCEEDED where a job of the namespace would not be queued now."""
+        async with self._database.read() as connection:
+            await _room(connection, namespace.casefold(), self._states.policy.queued_most)
+
     async def get(self, name: str, principal: Principal) -> Job:
         """Raises JOB_NOT_FOUND."""
         rows = await self._database.fetch(_BY_NAME, {"name": name})

@@ -1,7 +1,7 @@
 """What CreateJob checks and fills in before anything is stored: all about a job that can be known beforehand."""
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from sqlalchemy import select
@@ -12,7 +12,7 @@ from zoo_server.principal import Principal, Role
 from zoo_store.sql import Database, now
 from zoo_training.budgeting import check_budget, check_deadline, check_promotion
 from zoo_training.catalog import Catalog, CatalogVersion, Dataset
-from zoo_training.choosing import check_dataset, choose_recipe, find_recipe, require_trainer
+from zoo_training.choosing import check_base, check_dataset, choose_recipe, find_recipe, require_trainer
 from zoo_training.parameters import complete_parameters
 from zoo_training.recipe import Recipe
 from zoo_training.recipes import Recipes, RegisteredTrainers
@@ -22,6 +22,9 @@ __all__ = ["Grounds", "Plan", "Planner"]
 
 RESOURCE_CLASS, EXECUTOR = "cpu", "process"
 ATTEMPTS, SEED = 3, 42
+# Stands for data that are still to be published.
+NO_FACTS = Dataset("", (), ())
+UNPUBLISHED = CatalogVersion("", "", "", "", "", gated=False, dataset=NO_FACTS, metrics={})
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,23 +89,36 @@ class Planner:
         """
         return (await self.grounds(spec, principal)).plan(spec, spec.parameters)
 
+    async def foresee(self, spec: JobSpec, principal: Principal) -> Plan:
+        """The same for data that are still to be published: what does not depend on them is checked, by the recipe that
+        is named, and the plan's dataset is empty. Raises as `plan` does."""
+        await self._check_deadline(spec)
+        output, base = await self._output(spec.output), await self._version(spec.base, "base", principal)
+        _check_kind(base)
+        trainers = await self._recipes.registered()
+        recipe = find_recipe(spec.recipe, _known(trainers, spec))
+        check_base(recipe, base)
+        return Grounds(output, base, UNPUBLISHED, NO_FACTS, recipe, trainers).plan(spec, spec.parameters)
+
     async def grounds(self, spec: JobSpec, principal: Principal) -> Grounds:
         """What a plan is made of; raises as `plan` does."""
-        async with self._database.read() as connection:
-            check_deadline(spec.deadline, (await connection.execute(select(now()))).scalar_one())
+        await self._check_deadline(spec)
         output, base, dataset = await self._named(spec, principal)
-        if base.dataset is not None:
-            raise _kind_mismatch("base", base.reference, "a dataset", "name a model as the base")
+        _check_kind(base)
         if dataset.dataset is None:
             raise _kind_mismatch("dataset", dataset.reference, "a model", "name a version that was pushed as a dataset")
         trainers = await self._recipes.registered()
-        resource_class, executor = spec.resource_class or RESOURCE_CLASS, spec.executor or EXECUTOR
         if spec.recipe:
-            recipe = find_recipe(spec.recipe, trainers.known(resource_class, executor))
+            recipe = find_recipe(spec.recipe, _known(trainers, spec))
         else:
-            recipe = choose_recipe(base, dataset, trainers.alive(resource_class, executor))
+            alive = trainers.alive(spec.resource_class or RESOURCE_CLASS, spec.executor or EXECUTOR)
+            recipe = choose_recipe(base, dataset, alive)
         check_dataset(recipe, base, dataset, dataset.dataset)
         return Grounds(output, base, dataset, dataset.dataset, recipe, trainers)
+
+    async def _check_deadline(self, spec: JobSpec) -> None:
+        async with self._database.read() as connection:
+            check_deadline(spec.deadline, (await connection.execute(select(now()))).scalar_one())
 
     async def _named(self, spec: JobSpec, principal: Principal) -> tuple[str, CatalogVersion, CatalogVersion]:
         """Output, base and dataset. The catalog, another process, is asked for all of them at once; of several that are
@@ -161,6 +177,15 @@ class Planner:
                 field=f"spec.{role}",
             )
         return version
+
+
+def _known(trainers: RegisteredTrainers, spec: JobSpec) -> Sequence[Recipe]:
+    return trainers.known(spec.resource_class or RESOURCE_CLASS, spec.executor or EXECUTOR)
+
+
+def _check_kind(base: CatalogVersion) -> None:
+    if base.dataset is not None:
+        raise _kind_mismatch("base", base.reference, "a dataset", "name a model as the base")
 
 
 def _kind_mismatch(role: str, name: str, kind: str, advice: str) -> FailedPrecondition:

@@ -57,7 +57,7 @@ class TrainingServicer(rpc.TrainingServiceServicer):
     async def CreateJob(self, request: pb.CreateJobRequest, context: Context) -> pb.CreateJobResponse:
         asked, principal = asked_from_pb(request.job), current_principal()
         if request.validate_only:
-            plan = await self._parts.creation.plan(asked, principal)
+            plan = await self._parts.creation.foresee(asked, principal)
             return pb.CreateJobResponse(job=planned_to_pb(plan, asked, principal.subject))
         job = await self._parts.creation.create(asked, principal, request.request_id)
         return pb.CreateJobResponse(job=job_to_pb(job))

@@ -45,7 +45,7 @@ RECIPES = (
             _parameter("epochs", "NUMBER", 3, minimum=0, minimum_excluded=True),
             _parameter("schedule", "CHOICE", "linear", choices=["linear", "cosine"]),
             _parameter("freeze", "BOOL", None),
-            _parameter("dropout", "NUMBER", 0, minimum=0, maximum=1, maximum_excluded=True),
+            _parameter("dropout", "NUMBER", None, minimum=0, maximum=1, maximum_excluded=True),
         ],
         columns=["text|sentence", "label"],
         metric="accuracy",
@@ -268,8 +268,9 @@ class ToyTraining(rpc.TrainingServiceServicer):
         by_name = {recipe.name: recipe for recipe in self.recipes}
         if asked.spec.recipe not in by_name:
             raise InvalidArgument("RECIPE_UNKNOWN", f"There is no recipe {asked.spec.recipe!a}.")
-        if not by_name[asked.spec.recipe].resource_classes:
-            raise FailedPrecondition("TRAINER_MISSING", "No trainer of the resource class cpu has been seen.")
+        wanted = asked.spec.resource_class or "cpu"
+        if wanted not in by_name[asked.spec.recipe].resource_classes:
+            raise FailedPrecondition("TRAINER_MISSING", f"No trainer of the resource class {wanted} has been seen.")
         job = job_pb2.Job()
         job.CopyFrom(asked)
         job.spec.resource_class = job.spec.resource_class or "cpu"

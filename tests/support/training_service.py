@@ -39,7 +39,7 @@ numbers = itertools.count()
 
 
 def spec(output: str = "team/topics-bert", **fields: Any) -> job_pb2.JobSpec:
-    return job_pb2.JobSpec(base=BASE, dataset=DATA, output=output, recipe=CLASSIFICATION.name, **fields)
+    return job_pb2.JobSpec(**{"base": BASE, "dataset": DATA, "output": output, "recipe": CLASSIFICATION.name} | fields)
 
 
 class _As:

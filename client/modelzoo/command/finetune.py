@@ -6,10 +6,11 @@ import typer
 
 from modelzoo.command.bars import progress_bar
 from modelzoo.command.following import detaching, follow
-from modelzoo.command.job_text import duration_text, measured_rows
+from modelzoo.command.job_text import measured_rows
+from modelzoo.command.plan_text import explain, told
 from modelzoo.command.session import open_client
 from modelzoo.command.sweeping import follow_sweep, read_choices
-from modelzoo.command.terminal import answer, count_text, line, note, print_table, shortened
+from modelzoo.command.terminal import answer, line, note, print_table
 
 if TYPE_CHECKING:
     from modelzoo.client import Client
@@ -102,12 +103,16 @@ def finetune(
     ] = 0,
     detach: Annotated[bool, typer.Option("--detach", help="Do not follow: answer the job, and end.")] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check everything and say what it costs; send nothing.")
+        bool,
+        typer.Option(
+            "--dry-run",
+            help="Check everything, the zoo's part too, and say what would be made and what it costs; send nothing.",
+        ),
     ] = False,
 ) -> None:
     """Train a model with your data into a new version of another.
 
-    Every row of local data is looked at first, and they are published as the dataset `NAMESPACE/NAME-data`, once for
+    Every row of local data is looked at first, and the zoo is asked whether it would take the job; then they are published as the dataset `NAMESPACE/NAME-data`, once for
     the same content. The recipe is the one that fits the model's task and the data's columns. The command follows the
     job and ends with 0 when the version is ready; Ctrl-C detaches, and the job goes on."""
     from modelzoo.finetuning import prepare
@@ -136,9 +141,9 @@ def finetune(
     with open_client() as client:
         plan = prepare(client, spec, data, dict(_pair(text) for text in set or ()))
         choices = read_choices(plan.recipe, try_ or (), is_random=trials > 0)
-        _explain(plan, data)
+        explain(plan, data, choices, trials)
         if dry_run:
-            answer(_told(plan), lambda: None)
+            answer(told(plan, choices, trials), lambda: None)
             return
         wanted = _published(client, plan)
         if choices:
@@ -170,45 +175,6 @@ def _published(client: "Client", plan: "Plan") -> "JobSpec":
         wanted = publish(client, plan, progress)
     note(f"published {wanted.dataset}")
     return wanted
-
-
-def _explain(plan: "Plan", data: str) -> None:
-    """What was chosen and why, and what it will cost."""
-    base = plan.base
-    note(f"base      {base.reference}: {base.facts.task or 'no task'}, {count_text(base.facts.parameters)} parameters")
-    splits = ", ".join(f"{_rows(split.rows)} of {split.name}" for split in plan.facts.splits)
-    labels = [label for split in plan.facts.splits if split.name == "train" for label in split.labels]
-    counted = f"; {len(labels)} labels: {shortened(', '.join(labels))}" if labels else ""
-    note(f"data      {data}: {splits}{counted}")
-    note(f"recipe    {plan.recipe.name}: {plan.why}")
-    note(f"cost      {_cost(plan)}")
-    for text in plan.notes:
-        note(f"warning   {text}")
-
-
-def _rows(rows: int | None) -> str:
-    return "an unknown number" if rows is None else f"{rows:,} rows"
-
-
-def _cost(plan: "Plan") -> str:
-    steps = "an unknown number of steps" if plan.steps is None else f"at most {plan.steps:,} steps"
-    parameters = f"at most {count_text(plan.base.facts.parameters)} parameters trained"
-    if plan.earlier is None or plan.seconds is None:
-        return f"{steps}, {parameters}; how long is not known: no job of this recipe and base was done before"
-    return f"{steps}, {parameters}; about {duration_text(plan.seconds)}, as {plan.earlier.job} took"
-
-
-def _told(plan: "Plan") -> dict[str, object]:
-    return {
-        "spec": plan.spec,
-        "why": plan.why,
-        "dataset": plan.facts,
-        "notes": plan.notes,
-        "steps": plan.steps,
-        "parameters": plan.base.facts.parameters,
-        "seconds": plan.seconds,
-        "earlier_job": plan.earlier.job if plan.earlier else None,
-    }
 
 
 def _pair(text: str) -> tuple[str, str]:

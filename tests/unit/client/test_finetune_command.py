@@ -107,6 +107,16 @@ def test_a_dry_run_sends_nothing(zoo: Zoo, data: Path, training: ToyTraining):
     assert not training.jobs
 
 
+def test_the_plan_says_what_comes_of_it(zoo: Zoo, data: Path):
+    wanted = ("finetune", "team/base", data, "--dry-run", "--promote", "prod", "--margin", "0.01")
+    said = zoo(*wanted, "--to", "team/other", "--try", "learning_rate=1e-4,1e-5", "--try", "epochs=1,2,3").stderr
+    assert "output    team/other, a new model, and its data team/other-data; 'prod' moves to it if its accuracy" in said
+    assert "is better by 0.01 than what 'prod' means" in said
+    assert "trainer   of the resource class cpu" in said
+    assert "trials    6 jobs, which differ in learning_rate and epochs" in said
+    assert "team/new, its next version" in zoo(*wanted, "--to", "team/new").stderr
+
+
 def test_a_failed_job_ends_the_command_with_its_reason_and_a_hint(zoo: Zoo, data: Path, training: ToyTraining):
     training.script = lambda toy, name: toy.state(name, "FAILED", reason="LOSS_NOT_FINITE", message="At step 3.")
     result = zoo("finetune", "team/base", data, "--to", "team/new")
@@ -131,6 +141,7 @@ WRONG = (
     (("--epochs", "0"), 2, "more than 0"),
     (("--minutes", "0"), 2, "more than 0"),
     (("--to", "team/x@1"), 6, "without '@'"),
+    (("--resource-class", "gpu", "--dry-run"), 6, "reason: TRAINER_MISSING"),
 )
 
 

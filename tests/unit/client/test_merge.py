@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from typer.testing import Result
 
 from modelzoo.client import Client
-from modelzoo.errors import FailedPrecondition
+from modelzoo.errors import FailedPrecondition, NotFound, PermissionDenied
 from modelzoo.loading import load_directory
 from modelzoo.lora import merge_lora
 from modelzoo.records import Parent
@@ -111,6 +111,16 @@ def test_what_is_no_adapter_or_has_no_base_is_refused(adapter: Client, lora: Pat
     with pytest.raises(FailedPrecondition, match="team/base@1") as caught:
         adapter.merge("team/lora", to="team/full")
     assert caught.value.reason == "ADAPTER_BASE_MISSING"
+
+
+def test_where_it_could_not_be_published_nothing_is_fetched(adapter: Client, door: FrontDoor):
+    said: list[str] = []
+    with pytest.raises(NotFound) as caught:
+        adapter.merge("team/lora", to="nope/full", said=said.append)
+    assert (caught.value.reason, said) == ("NAMESPACE_NOT_FOUND", [])
+    with Client(door.url, "viewer-key") as viewer, pytest.raises(PermissionDenied) as caught:
+        viewer.merge("team/lora", to="team/full", said=said.append)
+    assert (caught.value.reason, said) == ("ROLE_MISSING", [])
 
 
 def narrow(folder: Path) -> None:

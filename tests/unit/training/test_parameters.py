@@ -71,7 +71,11 @@ def test_a_bound_that_is_excluded_is_refused_and_descriptions_without_one_keep_t
     with pytest.raises(InvalidArgument, match="at least 0 and less than 1, not 1"):
         complete_parameters(recipe, {"dropout": 1})
     plain = replace(recipe, parameters=(replace(dropout, maximum_excluded=False),))
-    assert description_digest(plain) == "1503fd66f84cf0bea6f3c2effe3820486fb878a5f1aee41c78866854caa7d5f2" != description_digest(recipe)
+    assert (
+        description_digest(plain)
+        == "1503fd66f84cf0bea6f3c2effe3820486fb878a5f1aee41c78866854caa7d5f2"
+        != description_digest(recipe)
+    )
 
 
 @pytest.mark.parametrize(

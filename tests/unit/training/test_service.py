@@ -75,6 +75,19 @@ async def test_validate_only_answers_the_whole_job_and_makes_none(service: Train
     assert (await listed(service), service.zoo.pins()) == (before, pins)
 
 
+async def test_before_its_data_are_published_all_else_of_a_job_is_validated(service: TrainingService) -> None:
+    unpublished = spec(dataset="", recipe=CLASSIFICATION.name)
+    job = await service.create(unpublished, validate_only=True)
+    assert (job.name, job.spec.dataset, job.spec.base, job.spec.resource_class) == ("", "", f"{BASE}@1", "cpu")
+    unpublished.output = "nowhere/a"
+    with refused(NotFound, "NAMESPACE_NOT_FOUND"):
+        await service.create(unpublished, validate_only=True)
+    with refused(InvalidArgument, "RECIPE_UNKNOWN"):
+        await service.create(spec(dataset="", recipe=""), validate_only=True)
+    with refused(InvalidArgument, "REFERENCE_INVALID"):
+        await service.create(spec(dataset="", recipe=CLASSIFICATION.name))
+
+
 async def listed(service: TrainingService) -> int:
     return len((await service.ann.ListJobs(pb.ListJobsRequest(page_size=1000))).jobs)
 
