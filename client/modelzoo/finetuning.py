@@ -29,14 +29,20 @@ TRAIN = "train"
 RESOURCE_CLASS = "cpu"  # where a job says none
 # Parameters whose names mean the same in every recipe that has them.
 EPOCHS, BATCH_SIZE = "epochs", "batch_size"
+# Of `Job.used`: the seconds that its steps took.
+WALL_SECONDS = "wall_seconds"
+# Earlier jobs that are looked at for how long one takes.
+LOOKED_AT = 5
 
 
 @dataclass(frozen=True, slots=True)
 class Earlier:
-    """A job of the same recipe and base that was done, and how long it took for a step, from its start to its end."""
+    """A job of the same recipe and base that was done: how long it took for a step, and for all that is not steps
+    (loading, measuring before and after, publishing)."""
 
     job: str
     seconds_per_step: float
+    seconds_beside: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +70,7 @@ class Plan:
         """How long it will take, roughly, if it is like the earlier job; None where there is none."""
         if self.earlier is None or self.steps is None:
             return None
-        return self.earlier.seconds_per_step * self.steps
+        return self.earlier.seconds_beside + self.earlier.seconds_per_step * self.steps
 
 
 def prepare(
@@ -73,8 +79,9 @@ def prepare(
     """The plan for `spec`, whose dataset are these data, and whose base, recipe and parameters it fills in and checks.
     `texts` are parameters as people write them. The zoo has said that it would queue the job as things stand.
 
-    Raises what `Jobs.check` does (NAMESPACE_NOT_FOUND, ROLE_MISSING, TRAINER_MISSING, QUOTA_EXCEEDED, ...), what looking at the data raises (DATASET_INVALID, DATASET_UNSUITABLE, LOCAL_PATH_INVALID), what choosing a
-    recipe does (RECIPE_UNKNOWN, TASK_MISMATCH, COLUMN_MISSING), PARAMETER_UNKNOWN and PARAMETER_INVALID.
+    Raises what `Jobs.check` does (NAMESPACE_NOT_FOUND, ROLE_MISSING, TRAINER_MISSING, QUOTA_EXCEEDED, ...), what
+    looking at the data raises (DATASET_INVALID, DATASET_UNSUITABLE, LOCAL_PATH_INVALID), what choosing a recipe does
+    (RECIPE_UNKNOWN, TASK_MISMATCH, COLUMN_MISSING), PARAMETER_UNKNOWN and PARAMETER_INVALID.
     """
     output = _model(spec.output)
     base = client.version(spec.base)
@@ -188,16 +195,18 @@ def _model(text: str) -> Reference:
 
 
 def _earlier(client: "Client", recipe: str, base: str) -> Earlier | None:
-    """The last such job of those that the caller may see."""
+    """Of the last such jobs that the caller may see the longest: in few steps the first, slow ones weigh more."""
     # It only serves a guess: what keeps it from being made keeps nobody from training.
     with suppress(ZooError):
         wanted = f'recipe = "{recipe}" AND base = "{base}" AND state = SUCCEEDED'
-        for job in islice(client.jobs.list(filter=wanted), 1):
-            return _timed(job)
+        jobs = [job for job in islice(client.jobs.list(filter=wanted), LOOKED_AT) if WALL_SECONDS in job.used]
+        return _timed(max(jobs, key=lambda job: job.progress.step)) if jobs else None
     return None
 
 
 def _timed(job: Job) -> Earlier | None:
     if job.start_time is None or job.end_time is None or not job.progress.step:
         return None
-    return Earlier(job.name, (job.end_time - job.start_time).total_seconds() / job.progress.step)
+    in_steps = job.used[WALL_SECONDS]
+    beside = max(0.0, (job.end_time - job.start_time).total_seconds() - in_steps)
+    return Earlier(job.name, in_steps / job.progress.step, beside)

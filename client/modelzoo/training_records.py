@@ -109,7 +109,8 @@ class Job:
     """The training of one base with one dataset.
 
     `state` is QUEUED, RUNNING, PAUSED, SUCCEEDED, FAILED or CANCELLED, `wanted` RUN, PAUSE or CANCEL. `reason` and
-    `message` say why it is in its state, where it needs one. `result` is `namespace/name@number`, or empty.
+    `message` say why it is in its state, where it needs one. `result` is `namespace/name@number`, or empty. `used` is
+    what its training took, by name: `wall_seconds` of its steps alone, `cpu_seconds`, `memory_bytes`, ...
     """
 
     name: str
@@ -135,6 +136,7 @@ class Job:
     etag: str
     measured: tuple[Measured, ...]
     host: str
+    used: Mapping[str, float] = field(default_factory=dict[str, float])
 
     @property
     def is_final(self) -> bool:

@@ -40,6 +40,7 @@ def job(pb: job_pb2.Job) -> records.Job:
         etag=pb.etag,
         measured=tuple(map(_measured, pb.measured)),
         host=pb.host,
+        used=dict(pb.used),
     )
 
 

@@ -43,6 +43,7 @@ def job_to_pb(job: Job) -> job_pb2.Job:
         # Not before the version is there: until then it is what a trainer said.
         measured=map(measured_to_pb, job.made.measured) if job.made is not None and job.result else (),
         host=job.host,
+        used=job.made.used if job.made is not None and job.result else {},
     )
 
 

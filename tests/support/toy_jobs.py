@@ -124,9 +124,10 @@ class ToyTraining(rpc.TrainingServiceServicer):
         )
         self._append(name, event_pb2.Event(checkpoint=checkpoint))
 
-    def succeed(self, name: str, result: str, before: float | None = 0.1, after: float = 0.9) -> None:
+    def succeed(self, name: str, result: str, before: float | None = 0.1, after: float = 0.9, **used: float) -> None:
         with self._changed:
             job = self.jobs[name]
+            job.used.update({"wall_seconds": 4.0} | used)
             job.result = result
             job.measured.add(metric="accuracy", before=before, after=after, majority=0.25, split="test", items=200)
             self.state(name, "SUCCEEDED", actor="training")

@@ -112,9 +112,10 @@ def finetune(
 ) -> None:
     """Train a model with your data into a new version of another.
 
-    Every row of local data is looked at first, and the zoo is asked whether it would take the job; then they are published as the dataset `NAMESPACE/NAME-data`, once for
-    the same content. The recipe is the one that fits the model's task and the data's columns. The command follows the
-    job and ends with 0 when the version is ready; Ctrl-C detaches, and the job goes on."""
+    Every row of local data is looked at first, and the zoo is asked whether it would take the job; then they are
+    published as the dataset `NAMESPACE/NAME-data`, once for the same content. The recipe is the one that fits the
+    model's task and the data's columns. The command follows the job and ends with 0 when the version is ready; Ctrl-C
+    detaches, and the job goes on."""
     from modelzoo.finetuning import prepare
     from modelzoo.training_records import Budget, JobSpec, Promotion
 

@@ -63,6 +63,25 @@ def test_a_file_becomes_a_dataset_a_job_and_a_version(client: Client, base: str,
     assert job.result().reference == "team/new@1"
 
 
+def test_an_earlier_job_tells_the_time_of_a_step_and_of_all_else(
+    client: Client, base: str, training: ToyTraining, tmp_path: Path
+):
+    def run(toy: ToyTraining, name: str) -> None:
+        steps, seconds = runs.pop()
+        toy.state(name, "RUNNING")
+        toy.step(name, steps, steps, 0.5)
+        toy.succeed(name, "team/new@1", wall_seconds=seconds)
+        toy.jobs[name].end_time.seconds = toy.jobs[name].start_time.seconds + 30
+        toy.jobs[name].end_time.nanos = toy.jobs[name].start_time.nanos
+
+    data, runs, training.script = tmp_path / "data.jsonl", [(2, 9.0), (40, 10.0), (3, 3.0)], run
+    data.write_text(ROWS)
+    for _ in range(3):
+        client.finetune(base, data, to="team/new")
+    plan = prepare(client, JobSpec(base, "", "team/new", budget=Budget(steps=100, epochs=50)), data)
+    assert plan.seconds == pytest.approx(20 + 100 * 10 / 40)
+
+
 def test_the_same_data_are_one_version_whenever_they_were_published(client: Client, base: str, tmp_path: Path):
     data = tmp_path / "data.jsonl"
     published: list[str] = []

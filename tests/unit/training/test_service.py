@@ -207,6 +207,7 @@ async def test_a_trained_job_becomes_a_version_with_what_it_learned(service: Tra
     done = await service.get(job.name)
     assert (done.state, done.result) == (job_pb2.JOB_STATE_SUCCEEDED, "team/whole@1")
     assert [measured.after for measured in done.measured] == [0.9]
+    assert done.used == {"wall_seconds": 4.0}
     version = await service.zoo.catalog.version("team/whole@prod")
     assert version.metrics[f"{DATA}@1", "validation", "accuracy"] == 0.9
     assert not [pin for pin in service.zoo.pins() if job.name in pin[2]]
