@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelzoo.datasets.boxes import OBJECTS
-from modelzoo.datasets.checking import check_facts
+from modelzoo.datasets.checking import Checked, check_facts
 from modelzoo.datasets.facts import DatasetFacts
 from modelzoo.errors import FailedPrecondition, InvalidArgument, NotFound, ZooError
 from modelzoo.progress import Progress
 from modelzoo.recipe_choice import check_parameters, choose_recipe, read_value
 from modelzoo.records import Version
 from modelzoo.reference import Reference, parse
-from modelzoo.training_data import check_local, local_data, publish_local
+from modelzoo.training_data import check_local, columns_of, local_data, publish_local
 from modelzoo.training_records import Budget, Job, JobSpec, ParameterValue, Recipe
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def prepare(
     local = local_data(data)
     dataset, notes = "", ()
     if local is not None:
-        checked = check_local(local)
+        checked = _checked(client, spec, base, local)
         facts, notes = checked.facts, checked.notes
     else:
         dataset, facts = _stored(client, str(data))
@@ -166,6 +166,23 @@ def _stored(client: "Client", reference: str) -> tuple[str, DatasetFacts]:
     train = next((split for split in facts.splits if split.name == TRAIN), None)
     check_facts(facts, train.labels if train else {})
     return version.reference, facts
+
+
+def _checked(client: "Client", spec: JobSpec, base: Version, local: Path) -> Checked:
+    """What `check_local` says. Where rows are faulty, those count, too, that lack what the recipe needs which it would
+    be: they are all told at once."""
+    try:
+        return check_local(local)
+    except InvalidArgument as error:
+        if error.reason != "DATASET_INVALID":
+            raise
+        needed: Sequence[str] = ()
+        with suppress(ZooError, OSError):
+            recipes = _candidates(client.jobs.recipes(), spec)
+            needed = choose_recipe(recipes, base, columns_of(local), spec.recipe).recipe.columns
+        if needed:
+            check_local(local, needed)
+        raise
 
 
 def _is_new(client: "Client", model: str) -> bool:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from modelzoo.cut import scan_file
-from modelzoo.datasets.checking import Checked, check_dataset
+from modelzoo.datasets.checking import Checked, check_dataset, readable_columns
 from modelzoo.datasets.layout import ROW_FILES, dataset_invalid, split_of
 from modelzoo.errors import FailedPrecondition, InvalidArgument, NotFound
 from modelzoo.manifest import Manifest
@@ -19,7 +19,7 @@ from modelzoo.tree import read_tree
 if TYPE_CHECKING:
     from modelzoo.client import Client
 
-__all__ = ["check_local", "local_data", "publish_local", "staged"]
+__all__ = ["check_local", "columns_of", "local_data", "publish_local", "staged"]
 
 TRAIN = "train"
 DATASET = "dataset"
@@ -49,6 +49,13 @@ def check_local(path: Path, needed: Sequence[str] = ()) -> Checked:
         return check_dataset(sizes, lambda name: files[name].open("rb"), needed)
     except OSError as error:
         raise _unreadable(error.filename or path, error.strerror or "it cannot be read") from error
+
+
+def columns_of(path: Path) -> tuple[str, ...]:
+    """What `readable_columns` says of the file or folder."""
+    files = _files(path)
+    sizes = {name: source.stat().st_size for name, source in files.items()}
+    return readable_columns(sizes, lambda name: files[name].open("rb"))
 
 
 def publish_local(client: "Client", path: Path, model: str, progress: Progress | None = None) -> str:

@@ -30,7 +30,7 @@ from modelzoo.datasets.tagged import tags_problem
 from modelzoo.errors import InvalidArgument
 from modelzoo.media.kind import Kind, kind_of
 
-__all__ = ["Checked", "check_dataset"]
+__all__ = ["Checked", "check_dataset", "readable_columns"]
 
 START_BYTES = 1024
 READ_BYTES = 1024 * 1024
@@ -74,6 +74,18 @@ def check_dataset(sizes: Mapping[str, int], open_file: Open, needed: Sequence[st
     facts = read_dataset(sizes, open_file, sys.maxsize)
     check_facts(facts, check.labels(TRAIN))
     return Checked(facts, check.notes(), dict(check.repeats.counts))
+
+
+def readable_columns(sizes: Mapping[str, int], open_file: Open) -> tuple[str, ...]:
+    """Those that rows fill, as far as rows can be read, whatever is wrong with others: what a recipe can be chosen by
+    where faults keep the facts from being known. DATASET_INVALID where a whole file cannot be read."""
+    format, splits = rows_by_split(sizes)
+    source, unread = Source(sizes, open_file), Faults()
+    found: dict[str, None] = {}
+    for paths in splits.values():
+        for _, row in placed_rows(format, paths, source, unread):
+            found |= dict.fromkeys(name for name, value in row.items() if value is not None)
+    return tuple(found)
 
 
 def check_facts(facts: DatasetFacts, labels: Mapping[str, int]) -> None:
@@ -142,7 +154,8 @@ class _Check:
                 return problem
         for names in self._needed:
             if all(row.get(name) in (None, "") for name in names):
-                return f"it has no {' or '.join(f'`{name}`' for name in names)}"
+                empty = next((name for name in names if row.get(name) == ""), None)
+                return f"its `{empty}` is empty" if empty else f"it has no {' or '.join(f'`{name}`' for name in names)}"
             if names == (OBJECTS,) and (problem := objects_problem(row[OBJECTS])):
                 return problem
         return tags_problem(row)

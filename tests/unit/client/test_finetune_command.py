@@ -160,6 +160,15 @@ def test_bad_rows_are_listed_with_their_lines(zoo: Zoo, data: Path):
     assert "topics.jsonl, line 41" in error["message"]
 
 
+def test_rows_that_cannot_be_read_and_rows_that_lack_something_are_told_at_once(zoo: Zoo, data: Path):
+    data.write_text(data.read_text() + 'no\n{"text": "x"}\n{"text": 1, "label": "x"}\n{"text": "", "label": "x"}\n')
+    result = zoo("finetune", "team/base", data, "--to", "team/new", "--json")
+    error = json.loads(result.stderr)["error"]
+    assert (error["reason"], error["metadata"]["faults"]) == ("DATASET_INVALID", "4")
+    assert "line 42: it has no `label`" in error["message"]
+    assert "line 44: its `text` is empty" in error["message"]
+
+
 def test_a_job_is_looked_at_and_decided_about(zoo: Zoo, data: Path, training: ToyTraining):
     job = made(zoo, data, "--priority", "3")
     assert JOB.fullmatch(job)
