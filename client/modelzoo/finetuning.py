@@ -9,6 +9,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from modelzoo.adapter_base import FORMAT as ADAPTER
 from modelzoo.datasets.boxes import OBJECTS
 from modelzoo.datasets.checking import Checked, check_facts
 from modelzoo.datasets.facts import DatasetFacts
@@ -85,6 +86,7 @@ def prepare(
     """
     output = _model(spec.output)
     base = client.version(spec.base)
+    _require_full(base)
     local = local_data(data)
     dataset, notes = "", ()
     if local is not None:
@@ -183,6 +185,16 @@ def _checked(client: "Client", spec: JobSpec, base: Version, local: Path) -> Che
         if needed:
             check_local(local, needed)
         raise
+
+
+def _require_full(base: Version) -> None:
+    if base.facts.format == ADAPTER:
+        raise FailedPrecondition(
+            "BASE_UNSUITABLE",
+            f"{base.reference} is an adapter, and training starts from a full model: `zoo merge {base.reference} --to "
+            "NAMESPACE/NAME` makes one of it and its base; start from that.",
+            metadata={"reference": base.reference},
+        )
 
 
 def _is_new(client: "Client", model: str) -> bool:

@@ -20,6 +20,8 @@ from zoo_training.spec import JobSpec, Source
 
 __all__ = ["Grounds", "Plan", "Planner"]
 
+# The format of versions that are changes of another.
+ADAPTER = "adapter"
 RESOURCE_CLASS, EXECUTOR = "cpu", "process"
 ATTEMPTS, SEED = 3, 42
 # Stands for data that are still to be published.
@@ -84,8 +86,9 @@ class Planner:
         """The job that `principal`, a trainer in the output's namespace, would get. Stores nothing.
 
         Raises REFERENCE_INVALID, NAMESPACE_NOT_FOUND, MODEL_NOT_FOUND, VERSION_NOT_FOUND, ALIAS_NOT_FOUND,
-        VERSION_STATE_INVALID, ACCESS_NOT_GRANTED, KIND_MISMATCH, TASK_MISMATCH, RECIPE_UNKNOWN, COLUMN_MISSING,
-        DATASET_UNSUITABLE, and what `Grounds.plan` does; DEPENDENCY_UNAVAILABLE where the catalog does not answer.
+        VERSION_STATE_INVALID, ACCESS_NOT_GRANTED, KIND_MISMATCH, BASE_UNSUITABLE, TASK_MISMATCH, RECIPE_UNKNOWN,
+        COLUMN_MISSING, DATASET_UNSUITABLE, and what `Grounds.plan` does; DEPENDENCY_UNAVAILABLE where the catalog does
+        not answer.
         """
         return (await self.grounds(spec, principal)).plan(spec, spec.parameters)
 
@@ -186,6 +189,14 @@ def _known(trainers: RegisteredTrainers, spec: JobSpec) -> Sequence[Recipe]:
 def _check_kind(base: CatalogVersion) -> None:
     if base.dataset is not None:
         raise _kind_mismatch("base", base.reference, "a dataset", "name a model as the base")
+    if base.format == ADAPTER:
+        raise FailedPrecondition(
+            "BASE_UNSUITABLE",
+            f"{base.reference} is an adapter, and training starts from a full model: `zoo merge {base.reference} --to "
+            "NAMESPACE/NAME` makes one of it and its base; start from that",
+            field="spec.base",
+            metadata={"reference": base.reference},
+        )
 
 
 def _kind_mismatch(role: str, name: str, kind: str, advice: str) -> FailedPrecondition:

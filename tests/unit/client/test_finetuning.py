@@ -14,6 +14,7 @@ from modelzoo.training_records import Budget, JobSpec
 from support.front_door import FrontDoor
 from support.published import CHAT
 from support.toy_jobs import ToyTraining
+from support.weights import weights
 from support.zoo_in_process import zoo_in_process
 from zoo.training.v1 import recipe_pb2
 
@@ -107,6 +108,15 @@ REFUSED = (
     ({"to": "team/new@1"}, "REFERENCE_INVALID", "team/new"),
     ({"budget": Budget(epochs=float("inf"))}, "FIELD_INVALID", "epochs"),
 )
+
+
+def test_an_adapter_is_no_base(client: Client, base: str, tree: Tree, tmp_path: Path):
+    (tmp_path / "data.jsonl").write_text(ROWS)
+    files = {"adapter_config.json": b'{"peft_type": "LORA"}', "adapter_model.safetensors": weights(1)}
+    client.push(tree(files, "lora"), "team/lora", format="adapter")
+    with pytest.raises(FailedPrecondition, match="zoo merge team/lora@1 --to") as caught:
+        prepare(client, JobSpec("team/lora", "", "team/new"), tmp_path / "data.jsonl")
+    assert caught.value.reason == "BASE_UNSUITABLE"
 
 
 def test_what_makes_no_sense_is_refused_before_anything_is_sent(client: Client, base: str, tmp_path: Path):

@@ -13,6 +13,7 @@ import pytest_asyncio
 
 from modelzoo.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, Unavailable, ZooError
 from support.training_zoo import BASE, CLASSIFICATION, CONFIG, DATA, TRAINER, TrainingZoo
+from support.weights import weights
 from zoo.catalog.v1 import access_request_pb2
 from zoo.catalog.v1 import access_service_pb2 as access_pb
 from zoo.catalog.v1 import catalog_service_pb2 as catalog_pb
@@ -151,6 +152,16 @@ async def test_a_gated_base_needs_an_approved_request_of_the_caller(planning: Pl
     await zoo.access.DecideAccess(approved)
     admin_as_viewer = Principal("admin", {"team": Role.TRAINER, "zoo": Role.VIEWER})
     assert (await planning.planner.plan(replace(SPEC, base="zoo/gated"), admin_as_viewer)).spec.base == "zoo/gated@1"
+
+
+async def test_an_adapter_is_no_base_and_merging_is_named(planning: Planning) -> None:
+    folder = planning.zoo.folder / "lora"
+    folder.mkdir()
+    (folder / "adapter_config.json").write_text('{"peft_type": "LORA"}')
+    (folder / "adapter_model.safetensors").write_bytes(weights(1))
+    await planning.zoo.publish_folder("zoo/lora", folder, "adapter")
+    error = await planning.refused(FailedPrecondition, "BASE_UNSUITABLE", base="zoo/lora")
+    assert "zoo merge zoo/lora@1 --to" in error.message
 
 
 async def test_a_quarantined_or_deleted_base_is_refused(planning: Planning) -> None:
