@@ -11,7 +11,7 @@ __all__ = ["Change", "Edge", "Lineage", "LineageEdge", "LineageNode", "Parent"]
 @dataclass(frozen=True, slots=True)
 class Change:
     """A row of the zoo's log. `before` and `after` are what the resource said; None: it did not exist, or does no
-    longer."""
+    longer. `on_behalf_of` and `cause` are for whom a service did it, and why: a job's name."""
 
     sequence: int
     time: datetime | None
@@ -20,6 +20,13 @@ class Change:
     resource: str
     before: Mapping[str, Any] | None
     after: Mapping[str, Any] | None
+    on_behalf_of: str = ""
+    cause: str = ""
+
+    @property
+    def who(self) -> str:
+        """The actor, and for whom and why where it did it for another."""
+        return f"{self.actor} for {self.on_behalf_of}, {self.cause}" if self.on_behalf_of else self.actor
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,6 +22,8 @@ def change(pb: change_pb2.Change) -> records.Change:
         resource=pb.resource,
         before=_state(pb.before) if pb.HasField("before") else None,
         after=_state(pb.after) if pb.HasField("after") else None,
+        on_behalf_of=pb.on_behalf_of,
+        cause=pb.cause,
     )
 
 

@@ -165,11 +165,17 @@ class Version:
     update_time: datetime | None
     delete_time: datetime | None
     purge_time: datetime | None
+    on_behalf_of: str = ""
 
     @property
     def reference(self) -> str:
         """`namespace/name@number`."""
         return f"{self.model}@{self.version}"
+
+    @property
+    def published_by(self) -> str:
+        """The creator, and where that is a service for whom it published."""
+        return f"{self.creator} for {self.on_behalf_of}" if self.on_behalf_of else self.creator
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,6 +104,7 @@ def version(pb: model_pb2.Version) -> records.Version:
         facts=_facts(pb.facts),
         source=pb.source,
         creator=pb.creator,
+        on_behalf_of=pb.on_behalf_of,
         create_time=time(pb.create_time),
         state_reason=pb.state_reason,
         labels=dict(pb.labels),

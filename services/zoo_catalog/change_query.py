@@ -39,6 +39,8 @@ class Entry:
     resource: str
     before: State | None
     after: State | None
+    on_behalf_of: str
+    cause: str
 
 
 def check_visible(principal: Principal, wanted: ChangeFilter) -> None:
@@ -93,6 +95,8 @@ def entry_from_row(row: Row[Any], principal: Principal) -> Entry:
         resource=row.resource,
         before=_without_hidden(row.before, principal) if row.action in _OF_EDGES else row.before,
         after=_without_hidden(row.after, principal) if row.action in _OF_EDGES else row.after,
+        on_behalf_of=row.on_behalf_of,
+        cause=row.cause,
     )
 
 

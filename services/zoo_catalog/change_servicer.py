@@ -81,6 +81,8 @@ def change_to_pb(entry: Entry) -> change_pb2.Change:
         resource=entry.resource,
         before=state_to_pb(entry.before),
         after=state_to_pb(entry.after),
+        on_behalf_of=entry.on_behalf_of,
+        cause=entry.cause,
     )
 
 

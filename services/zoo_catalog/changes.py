@@ -18,6 +18,7 @@ from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from zoo_catalog.schema import changes
+from zoo_server.call import current_principal
 from zoo_server.principal import Role
 from zoo_store.sql import now, ordered_append
 
@@ -71,7 +72,9 @@ async def append(
     before: State | None = None,
     after: State | None = None,
 ) -> Change:
-    """Record what the transaction changes. `before` None: it did not exist; `after` None: it no longer does."""
+    """Record what the transaction changes, and what the call that is being served says of for whom. `before` None: it
+    did not exist; `after` None: it no longer does."""
+    behalf = current_principal().behalf
     time = await current_time(connection)
     scope = scope_of(action, resource)
     row = {
@@ -84,6 +87,8 @@ async def append(
         "namespace_key": scope.namespace_key,
         "model_key": scope.model_key,
         "role": int(scope.role),
+        "on_behalf_of": behalf.subject if behalf else "",
+        "cause": behalf.cause if behalf else "",
     }
     return Change(await ordered_append(connection, changes, row), time)
 

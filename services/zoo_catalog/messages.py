@@ -84,6 +84,7 @@ def version_to_pb(version: Version) -> model_pb2.Version:
         source=version.source,
         create_time=time_to_pb(version.create_time),
         creator=version.creator,
+        on_behalf_of=version.on_behalf_of,
         labels=version.labels,
         state_reason=version.state_reason,
         metrics=map(_metric_to_pb, version.metrics),

@@ -30,6 +30,7 @@ from zoo_catalog.schema import cards, models, versions
 from zoo_catalog.states import refresh_model
 from zoo_catalog.version_rows import put_metric_rows
 from zoo_catalog.versions import Version, VersionState, get_version, version_row
+from zoo_server.call import current_principal
 from zoo_store.sql import Database
 
 __all__ = ["Publisher"]
@@ -147,6 +148,7 @@ async def _record(connection: AsyncConnection, name: str, publication: _Publicat
             metrics=[metric_to_json(metric) for metric in metrics],
             source=publication.source,
             creator=actor,
+            on_behalf_of=behalf.subject if (behalf := current_principal().behalf) else "",
             create_time=change.time,
             update_time=change.time,
             etag=change.sequence,

@@ -163,6 +163,8 @@ versions = Table(
     Column("undelete_reason", Text, nullable=False, server_default=""),
     Column("purged", Boolean, nullable=False, server_default=false()),
     Column("released", Boolean, nullable=False, server_default=false()),
+    # For whom a service published it; '': the creator did by itself.
+    Column("on_behalf_of", String(SUBJECT_LENGTH), nullable=False, server_default=""),
     PrimaryKeyConstraint("model_id", "version"),
     Index("versions_by_digest", "model_id", "manifest_digest", "version"),
     Index("versions_by_purge_time", "purge_time"),
@@ -319,6 +321,9 @@ changes = Table(
     Column("model_key", String(MODEL_NAME_LENGTH)),
     # The least role in the namespace (in the cluster, where there is none) that sees it; unless said, an admin's.
     Column("role", Integer, nullable=False, server_default="5"),
+    # For whom the actor, a service, did it, and why; '': for itself.
+    Column("on_behalf_of", String(SUBJECT_LENGTH), nullable=False, server_default=""),
+    Column("cause", String(SUBJECT_LENGTH), nullable=False, server_default=""),
     Index("changes_by_namespace", "namespace_key", "sequence"),
     Index("changes_by_model", "model_key", "sequence"),
     # A sequence is never given twice, even if the end of the log were removed: it serves as etag.

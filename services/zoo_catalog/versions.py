@@ -62,6 +62,7 @@ class Version:
     metrics: tuple[Metric, ...]
     source: str
     creator: str
+    on_behalf_of: str
     gated: bool
     etag: str
     create_time: datetime
@@ -154,6 +155,7 @@ def version_from_row(row: Row[Any]) -> Version:
         metrics=tuple(map(metric_from_json, row.metrics)),
         source=row.source,
         creator=row.creator,
+        on_behalf_of=row.on_behalf_of,
         gated=row.gated,
         etag=str(row.etag),
         create_time=row.create_time,

@@ -3,14 +3,15 @@
 A principal travels as metadata `zoo-principal`: a JWT (RFC 7519) signed with Ed25519 (RFC 8037) that lives 60 s.
 The trust file says which key may assert what: the gateway any subject, a service only itself with the roles that the
 file gives it. So a stolen service key cannot become anybody else. A key with a delegation may also assert subjects
-of one prefix: what it starts on behalf of others has principals of its own, which do no more than the file says.
+of one prefix: what it starts on behalf of others has principals of its own, which do no more than the file says. As
+itself it may say on whose behalf it acts; that is recorded, and decides nothing.
 """
 
 import base64
 import json
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from modelzoo.errors import Unauthenticated
 __all__ = [
     "EVERYWHERE",
     "METADATA_KEY",
+    "Behalf",
     "Delegation",
     "Principal",
     "Role",
@@ -40,6 +42,8 @@ LEEWAY_S = 10
 # A token is signed again this long before it lapses, so that no call carries one about to.
 RENEW_BEFORE_S = 20
 VERIFIED_MOST = 10_000
+# Characters of what is only recorded.
+SAID_MOST = 128
 ALGORITHM = "EdDSA"
 
 
@@ -54,11 +58,22 @@ class Role(IntEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Behalf:
+    """For whom a service acts, a subject, and why: the name of a job, say."""
+
+    subject: str
+    cause: str
+
+
+@dataclass(frozen=True, slots=True)
 class Principal:
-    """A subject and its role by namespace; `*` is the cluster and every namespace. Namespaces compare without case."""
+    """A subject and its role by namespace; `*` is the cluster and every namespace. Namespaces compare without case.
+
+    `behalf` is what a service says of what it does for others; it gives no role."""
 
     subject: str
     roles: Mapping[str, Role] = field(default_factory=dict[str, Role])
+    behalf: Behalf | None = None
 
     def role_in(self, namespace: str) -> Role | None:
         """The highest role that holds there."""
@@ -74,7 +89,7 @@ class Principal:
 @dataclass(frozen=True, slots=True)
 class Delegation:
     """Whom a service's key may assert beside itself: subjects that go on after `prefix`, with roles of at most `most`
-    in namespaces that are named; never in `*`."""
+    in namespaces that are named; never in `*`. It may also say on whose behalf it acts itself."""
 
     prefix: str
     most: Role
@@ -125,12 +140,15 @@ class Signer:
     def public_key(self) -> bytes:
         return self._key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw)
 
-    def sign(self, principal: Principal | None = None) -> str:
-        """A token for `principal`, or for the holder of this key itself where it is None."""
+    def sign(self, principal: Principal | None = None, behalf: Behalf | None = None) -> str:
+        """A token for `principal`, or for the holder of this key itself where it is None, perhaps on behalf of
+        another."""
         now = int(self._clock())
         claims: dict[str, Any] = {"iat": now, "exp": now + LIFETIME_S}
         if principal is not None:
             claims |= {"sub": principal.subject, "roles": {n: int(r) for n, r in principal.roles.items()}}
+        if behalf is not None:
+            claims["behalf"] = {"subject": behalf.subject, "cause": behalf.cause}
         return jwt.encode(claims, self._key, algorithm=ALGORITHM, headers={"kid": self.kid})
 
     def own_token(self) -> str:
@@ -182,15 +200,21 @@ class Verifier:
                 options={"require": ["exp", "iat"] if trusted.principal else ["exp", "iat", "sub"]},
             )
             roles = {str(n): Role(r) for n, r in claims.get("roles", {}).items()}
+            said = claims.get("behalf")
+            behalf = None if said is None else Behalf(str(said["subject"])[:SAID_MOST], str(said["cause"])[:SAID_MOST])
         except jwt.ExpiredSignatureError as error:
             raise Unauthenticated("CREDENTIAL_EXPIRED", "the principal's token has expired; call again") from error
         except (jwt.InvalidTokenError, KeyError, ValueError, AttributeError, TypeError) as error:
             raise Unauthenticated("CREDENTIAL_INVALID", "the principal's token is not one that we trust") from error
-        return float(claims["exp"]), _believed(trusted, claims.get("sub"), roles)
+        return float(claims["exp"]), _believed(trusted, claims.get("sub"), roles, behalf)
 
 
-def _believed(trusted: TrustedKey, subject: str | None, roles: dict[str, Role]) -> Principal:
+def _believed(trusted: TrustedKey, subject: str | None, roles: dict[str, Role], behalf: Behalf | None) -> Principal:
     """Who a verified token is of. Unauthenticated CREDENTIAL_INVALID where its key may not say so."""
+    if behalf is not None:
+        if trusted.principal is None or trusted.delegation is None or subject is not None:
+            raise _said_too_much()
+        return replace(trusted.principal, behalf=behalf)
     if trusted.principal is None:
         # The decoder saw to it that there is a subject.
         return Principal(str(subject), roles)
@@ -198,8 +222,12 @@ def _believed(trusted: TrustedKey, subject: str | None, roles: dict[str, Role]) 
         return trusted.principal
     asserted = Principal(subject, roles)
     if not trusted.delegation.allows(asserted):
-        raise Unauthenticated("CREDENTIAL_INVALID", "the principal's token says more than its key is trusted with")
+        raise _said_too_much()
     return asserted
+
+
+def _said_too_much() -> Unauthenticated:
+    return Unauthenticated("CREDENTIAL_INVALID", "the principal's token says more than its key is trusted with")
 
 
 def save_trust(path: Path, trusted: list[TrustedKey]) -> None:

@@ -9,6 +9,7 @@ import grpc
 
 from zoo.training.v1 import trainer_service_pb2_grpc as trainer_rpc
 from zoo.training.v1 import training_service_pb2_grpc as training_rpc
+from zoo_server.behalf import Acting
 from zoo_server.log import configure_logging
 from zoo_server.peers import open_peer
 from zoo_server.principal import Signer
@@ -62,7 +63,7 @@ async def serve(settings: Settings) -> None:
         await migrate(database, MIGRATIONS)
         queue = await stack.enter_async_context(open_queue(settings.redis_url))
         artifact = await stack.enter_async_context(open_peer(settings.artifact, signer))
-        catalog = await stack.enter_async_context(open_peer(settings.catalog, signer))
+        catalog = await stack.enter_async_context(open_peer(settings.catalog, Acting(signer)))
         feed = await stack.enter_async_context(open_feed(database))
         server = build(settings, RULES)
         peers = Peers(Catalog(catalog), Artifacts(artifact), signer)

@@ -1,6 +1,8 @@
 """What becomes of a job that is trained: its version is published, and the job has succeeded; or it never can be."""
 
 from modelzoo.errors import Aborted, DeadlineExceeded, Unavailable, ZooError
+from zoo_server.behalf import acting_for
+from zoo_server.principal import Behalf
 from zoo_training.job import Job, Made
 from zoo_training.publishing import Publisher, Result
 from zoo_training.recipe import Recipe
@@ -27,7 +29,8 @@ class Publications:
         # As the job was checked by it: what it says of metrics may be another by now.
         recipe = await self._recipes.find(job.spec.recipe, job.recipe_digest) or Recipe(job.spec.recipe)
         try:
-            published = await self._publisher.publish(_result(job, job.made), recipe)
+            with acting_for(Behalf(job.creator, job.name)):
+                published = await self._publisher.publish(_result(job, job.made), recipe)
         except _PASSING:
             raise
         except ZooError as error:

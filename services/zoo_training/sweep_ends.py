@@ -7,6 +7,8 @@ from sqlalchemy import exists, select, update
 
 from modelzoo.errors import Aborted, DeadlineExceeded, Unavailable, ZooError
 from zoo_server.background import beside, repeat
+from zoo_server.behalf import acting_for
+from zoo_server.principal import Behalf
 from zoo_store.sql import Database, now
 from zoo_training.job import FINAL, Job
 from zoo_training.promotion import Candidate, Promoter
@@ -68,7 +70,8 @@ class SweepEnds:
             measured=best.made.measured if best.made else (),
         )
         try:
-            return await self._promoter.promote(candidate)
+            with acting_for(Behalf(sweep.creator, sweep.name)):
+                return await self._promoter.promote(candidate)
         except _PASSING:
             raise
         except ZooError as error:

@@ -18,10 +18,12 @@ from support.zoo_in_process import artifact_and_catalog
 from zoo.catalog.v1 import access_service_pb2_grpc as access_rpc
 from zoo.catalog.v1 import catalog_service_pb2 as catalog_pb
 from zoo.catalog.v1 import catalog_service_pb2_grpc as catalog_rpc
+from zoo.catalog.v1 import change_service_pb2_grpc as change_rpc
 from zoo.catalog.v1 import lineage_service_pb2_grpc as lineage_rpc
 from zoo.catalog.v1 import model_pb2
 from zoo_artifact.rules import SERVICE as ARTIFACT
 from zoo_catalog.rules import CATALOG
+from zoo_server.behalf import Acting
 from zoo_server.credentials import make_credentials
 from zoo_server.peers import open_peer, open_sync_peer
 from zoo_server.principal import METADATA_KEY, Principal, Role, Signer, Verifier
@@ -83,6 +85,7 @@ class TrainingZoo:
     admin: catalog_rpc.CatalogServiceStub = field(init=False)
     access: access_rpc.AccessServiceStub = field(init=False)
     lineage: lineage_rpc.LineageServiceStub = field(init=False)
+    changes: change_rpc.ChangeServiceStub = field(init=False)
 
     def caller(self, principal: Principal = ADMIN) -> Caller:
         """The artifact service, as a principal that the gateway asserts sees it."""
@@ -156,7 +159,7 @@ async def training_zoo(folder: Path) -> AsyncIterator[TrainingZoo]:
     async with AsyncExitStack() as stack:
         services = artifact_and_catalog(folder, verifier, signers["catalog"], MemoryBlobStore())
         addresses = await stack.enter_async_context(services)
-        catalog = await stack.enter_async_context(open_peer(addresses[CATALOG], signers["training"]))
+        catalog = await stack.enter_async_context(open_peer(addresses[CATALOG], Acting(signers["training"])))
         artifact = await stack.enter_async_context(open_peer(addresses[ARTIFACT], signers["training"]))
         plain = await stack.enter_async_context(grpc.aio.insecure_channel(addresses[ARTIFACT]))
         streams = stack.enter_context(grpc.insecure_channel(addresses[ARTIFACT]))
@@ -176,6 +179,7 @@ async def training_zoo(folder: Path) -> AsyncIterator[TrainingZoo]:
         zoo.admin = catalog_rpc.CatalogServiceStub(own)
         zoo.access = access_rpc.AccessServiceStub(own)
         zoo.lineage = lineage_rpc.LineageServiceStub(own)
+        zoo.changes = change_rpc.ChangeServiceStub(own)
         await zoo.namespace("zoo")
         await zoo.namespace("team")
         await zoo.model(BASE)

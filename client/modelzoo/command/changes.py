@@ -106,7 +106,7 @@ def _show(changes: "Iterable[Change]", *, header: bool) -> None:
 
 def _row(change: "Change") -> tuple[str, ...]:
     time = "-" if change.time is None else f"{change.time.astimezone():%Y-%m-%d %H:%M:%S}"
-    return (str(change.sequence), time, change.actor, change.action, change.resource, _in_short(change))
+    return (str(change.sequence), time, change.who, change.action, change.resource, _in_short(change))
 
 
 def _in_short(change: "Change") -> str:

@@ -217,7 +217,7 @@ def _print_model(
         print_table(
             ("VERSION", "STATE", "SIZE", "PUBLISHED", "BY"),
             [
-                (str(v.version), v.state, size_text(v.facts.size_bytes), short_time(v.create_time), v.creator)
+                (str(v.version), v.state, size_text(v.facts.size_bytes), short_time(v.create_time), v.published_by)
                 for v in versions
             ],
         )

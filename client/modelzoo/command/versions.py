@@ -148,7 +148,7 @@ def _print(versions: "list[Version]", *, with_metrics: bool) -> None:
             version.state,
             size_text(version.facts.size_bytes),
             short_time(version.create_time),
-            version.creator,
+            version.published_by,
             _labels(version) or "-",
             version.state_reason or "-",
             short_time(version.purge_time),

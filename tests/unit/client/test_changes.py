@@ -13,12 +13,14 @@ import grpc
 import pytest
 from typer.testing import Result
 
+from modelzoo import history_wire
 from modelzoo.change_log import ChangeStream
 from modelzoo.client import Client
 from modelzoo.errors import NotFound, OutOfRange, ResourceExhausted, Unavailable, ZooError, to_status
 from support.front_door import FrontDoor
 from support.terminal import ZOO
 from support.waiting import eventually
+from zoo.catalog.v1 import change_pb2
 from zoo.catalog.v1 import change_service_pb2 as pb
 
 Tree = Callable[..., Path]
@@ -50,6 +52,12 @@ def test_changes_are_plain_values_with_what_was_before_and_after(bert: Client):
     assert isinstance(found[-1].before["targets"][0]["version"], int)
     assert found[-1].actor == "admin"
     assert list(bert.latest_changes(models=["team/bert"])) == found[::-1]
+
+
+def test_who_did_something_names_for_whom_and_why():
+    told = change_pb2.Change(actor="service:training", action="SetAlias", on_behalf_of="user:ann", cause="job_1")
+    assert history_wire.change(told).who == "service:training for user:ann, job_1"
+    assert history_wire.change(change_pb2.Change(actor="user:ann")).who == "user:ann"
 
 
 @pytest.mark.parametrize("cut_after", [0, 1, 3])

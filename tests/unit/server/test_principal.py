@@ -3,6 +3,7 @@
 import base64
 import json
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from modelzoo.errors import Unauthenticated
+from zoo_server.behalf import Acting, acting_for
 from zoo_server.principal import (
     LEEWAY_S,
     LIFETIME_S,
+    Behalf,
     Delegation,
     Principal,
     Role,
@@ -112,6 +115,24 @@ def test_a_key_with_a_delegation_asserts_nothing_beyond_it(
     delegating: Verifier, training: Signer, asserted: Principal
 ) -> None:
     assert refused(delegating, training.sign(asserted)) == "CREDENTIAL_INVALID"
+
+
+def test_on_whose_behalf_is_said_by_services_with_a_delegation_alone_and_gives_no_role(
+    delegating: Verifier, verifier: Verifier, training: Signer, worker: Signer, gateway: Signer
+) -> None:
+    behalf = Behalf("admin", "job_1")
+    said = delegating.verify(training.sign(behalf=behalf))
+    assert (said.behalf, replace(said, behalf=None)) == (behalf, delegating.verify(training.sign()))
+    anybody = Principal("user:ann", {"team": Role.VIEWER})
+    for trusting, signed in (
+        (verifier, worker.sign(behalf=behalf)),
+        (verifier, gateway.sign(anybody, behalf)),
+        (delegating, training.sign(Principal("job:1"), behalf)),
+    ):
+        assert refused(trusting, signed) == "CREDENTIAL_INVALID"
+    with acting_for(behalf):
+        assert delegating.verify(Acting(training).own_token()).behalf == behalf
+    assert delegating.verify(Acting(training).own_token()).behalf is None
 
 
 def test_a_delegation_comes_back_from_its_file(tmp_path: Path, training: Signer) -> None:

@@ -20,6 +20,8 @@ from support.catalog_service import refused
 from support.training_service import ANN, TrainingService, running_training, spec
 from support.training_zoo import ADMIN, BASE, CLASSIFICATION, DATA, TrainingZoo
 from zoo.catalog.v1 import catalog_service_pb2 as catalog_pb
+from zoo.catalog.v1 import change_pb2
+from zoo.catalog.v1 import change_service_pb2 as change_pb
 from zoo.training.v1 import event_pb2, job_pb2, sweep_pb2
 from zoo.training.v1 import trainer_service_pb2 as trainer_pb
 from zoo.training.v1 import training_service_pb2 as pb
@@ -214,6 +216,23 @@ async def test_a_trained_job_becomes_a_version_with_what_it_learned(service: Tra
     events = await service.events(job.name)
     assert [event.sequence for event in events] == list(range(1, len(events) + 1))
     assert [event.state.state for event in events if event.HasField("state")][-1] == job_pb2.JOB_STATE_SUCCEEDED
+
+
+async def test_the_log_says_for_whom_and_for_which_job_a_version_was_made(service: TrainingService) -> None:
+    job = await service.create(spec("team/whose", promotion=job_pb2.Promotion(alias="prod")))
+    trainer = await service.trainer()
+    lease = await trainer.lease()
+    assert lease is not None
+    await trainer.finish(lease, accuracy=0.9)
+    await service.publish()
+    asked = change_pb.ListChangesRequest(filter=change_pb2.ChangeFilter(models=["team/whose"]))
+    found = (await service.zoo.changes.ListChanges(asked)).changes
+    assert {change.action for change in found} >= {"CreateModel", "CreateVersion", "SetMetrics", "SetAlias"}
+    assert {(change.actor, change.on_behalf_of, change.cause) for change in found} == {
+        ("service:training", job.creator, job.name)
+    }
+    version = (await service.zoo.admin.GetVersion(catalog_pb.GetVersionRequest(reference="team/whose"))).version
+    assert (version.creator, version.on_behalf_of) == ("service:training", job.creator)
 
 
 async def test_checkpoints_are_kept_while_their_job_is_not_over(service: TrainingService) -> None:
