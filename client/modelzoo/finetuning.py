@@ -103,6 +103,13 @@ def prepare(
     written = {name: read_value(choice.recipe, name, text) for name, text in (texts or {}).items()}
     parameters = check_parameters(choice.recipe, spec.parameters) | written
     budget = _checked_budget(spec.budget)
+    if EPOCHS in parameters and (budget.steps or budget.epochs):
+        raise InvalidArgument(
+            "PARAMETER_INVALID",
+            f"The recipe's `{EPOCHS}` counts only where the budget says neither steps nor epochs: say epochs once, as "
+            "the budget's (--epochs).",
+            metadata={"parameter": EPOCHS},
+        )
     wanted = replace(
         spec,
         base=base.reference,

@@ -228,6 +228,7 @@ class _Course:
         counts = [sum(each.numel() for each in parameters if each.requires_grad or not only) for only in (True, False)]
         used = {name: float(value) for name, value in asdict(self._used()).items() if value}
         used |= {"wall_seconds": standing.seconds, "examples": float(standing.examples)}
+        budget = self._spec.budget
         run = Run(
             job=task.lease.job.name,
             output=self._spec.output,
@@ -237,7 +238,8 @@ class _Course:
             dataset=task.lease.dataset.reference,
             dataset_digest=task.lease.dataset.manifest_digest,
             recipe=recipe.name,
-            settings=settings.model_dump(mode="json"),
+            # With a budget of steps or epochs, the recipe's own epochs did not count.
+            settings=settings.model_dump(mode="json", exclude={"epochs"} if budget.steps or budget.epochs else None),
             seed=self._seed,
             steps=standing.step,
             train_rows=len(splits.train),

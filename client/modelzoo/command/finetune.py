@@ -142,6 +142,8 @@ def finetune(
     with open_client() as client:
         plan = prepare(client, spec, data, dict(_pair(text) for text in set or ()))
         choices = read_choices(plan.recipe, try_ or (), is_random=trials > 0)
+        if "epochs" in choices and (steps or epochs):
+            raise typer.BadParameter("with --steps or --epochs, epochs are not the recipe's: leave those out.")
         explain(plan, data, choices, trials)
         if dry_run:
             answer(told(plan, choices, trials), lambda: None)

@@ -91,7 +91,9 @@ def spec_rows(job: "Job") -> list[tuple[str, str]]:
         ("patience", f"{budget.patience} evaluations" if budget.patience else ""),
         ("promotes", f"{spec.promotion.alias}, {_rule(spec.promotion.rule)}" if spec.promotion.alias else ""),
     ]
-    parameters = [(name, _value(value)) for name, value in sorted(spec.parameters.items())]
+    # Where the budget says how far it goes, the recipe's own epochs do not count.
+    idle = {"epochs"} if budget.steps or budget.epochs else frozenset[str]()
+    parameters = [(name, _value(value)) for name, value in sorted(spec.parameters.items()) if name not in idle]
     return [(name, value) for name, value in rows if value] + parameters
 
 

@@ -100,6 +100,13 @@ def test_with_json_the_answer_is_one_object_and_an_earlier_job_gives_the_time(
     assert len(training.jobs) == 1
 
 
+def test_a_job_shows_the_epochs_that_count_alone(zoo: Zoo, data: Path):
+    shown = zoo("jobs", "show", made(zoo, data, "--epochs", "5")).stdout
+    assert [line.split() for line in shown.splitlines() if "epochs" in line] == [["epochs", "at", "most", "5"]]
+    shown = zoo("jobs", "show", made(zoo, data)).stdout
+    assert [line.split() for line in shown.splitlines() if "epochs" in line] == [["epochs", "3"]]
+
+
 def test_a_dry_run_sends_nothing(zoo: Zoo, data: Path, training: ToyTraining):
     told = json.loads(zoo("finetune", "team/base", data, "--to", "team/new", "--dry-run", "--json").stdout)
     assert (told["spec"]["recipe"], told["steps"], told["seconds"]) == ("text-classification", 9, None)
@@ -136,6 +143,8 @@ WRONG = (
     (("--try", "learning_rate=1e-5..1e-3"), 2, "--trials"),
     (("--try", "learning_rate=1e-5,2"), 6, "at most 1"),
     (("--trials", "3"), 2, "--try"),
+    (("--epochs", "5", "--set", "epochs=2"), 6, "say epochs once"),
+    (("--epochs", "5", "--try", "epochs=2,3"), 2, "leave those out"),
     (("--margin", "1"), 2, "--promote"),
     (("--steps", "0"), 2, "equal to 1"),
     (("--epochs", "0"), 2, "more than 0"),
@@ -227,8 +236,10 @@ def test_recipes_are_listed_and_one_is_explained(zoo: Zoo):
 def test_a_grid_tells_of_each_trial_and_marks_the_best(zoo: Zoo, data: Path, training: ToyTraining):
     scores = iter((0.5, 0.7, 0.6))
     training.script = lambda toy, name: toy.succeed(name, "team/new@1", after=next(scores))
-    result = zoo("finetune", "team/base", data, "--to", "team/new", "--try", "learning_rate=1e-5,3e-5,1e-4")
+    tried = ("--try", "learning_rate=1e-5,3e-5,1e-4", "--promote", "prod")
+    result = zoo("finetune", "team/base", data, "--to", "team/new", *tried)
     assert result.exit_code == 0, result.stderr
+    assert result.stdout.splitlines()[-1] == "'prod' stays where it is"
     assert "2 of 3  SUCCEEDED  learning_rate=3e-05  accuracy 0.7" in result.stderr
     best = next(line for line in result.stdout.splitlines() if line.endswith("best"))
     assert "3e-05" in best

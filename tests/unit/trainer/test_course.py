@@ -100,6 +100,7 @@ def test_it_stops_when_evaluations_get_no_better_and_keeps_the_best(
     settings = {"learning_rate": 1e-9, "evaluation_steps": 2}
     done = classify(tmp_path, encoder, topic_data, settings, epochs=20, patience=3)
     assert json.loads((done.result / "training.json").read_text())["steps"] == 8
+    assert "epochs" not in json.loads((done.result / "training.json").read_text())["settings"]
     assert "kept from training to say when to stop" in done.logs
     assert "weights of step 2, the best" in (done.result / "README.md").read_text()
 
