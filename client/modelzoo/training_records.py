@@ -233,7 +233,7 @@ class Choices:
 @dataclass(frozen=True, slots=True)
 class Sweep:
     """Jobs that differ in parameters. `best` is the best job so far, or empty; `end_time` None: not all are final, or
-    the best is not promoted yet. `method` is GRID or RANDOM."""
+    the best is not promoted yet. `method` is GRID or RANDOM. `message` says what became of the promotion."""
 
     name: str
     spec: JobSpec
@@ -246,3 +246,4 @@ class Sweep:
     creator: str
     create_time: datetime | None
     end_time: datetime | None
+    message: str = ""

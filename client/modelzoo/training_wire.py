@@ -90,6 +90,7 @@ def sweep(pb: sweep_pb2.Sweep) -> records.Sweep:
         creator=pb.creator,
         create_time=time(pb.create_time),
         end_time=time(pb.end_time),
+        message=pb.message,
     )
 
 

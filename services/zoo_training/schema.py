@@ -257,6 +257,8 @@ sweeps = Table(
     Column("creator", String(SUBJECT_LENGTH), nullable=False),
     Column("create_time", UtcTime, nullable=False),
     Column("end_time", UtcTime),
+    # What became of the promotion, for people.
+    Column("message", Text, nullable=False, server_default=""),
     Index("sweeps_by_end_time", "end_time"),
 )
 

@@ -51,11 +51,11 @@ class SweepEnds:
             sweep = await read_sweep(connection, name)
             made = await sweep_jobs(connection, name)
         best = best_of(made, sweep.metric, lower_is_better=sweep.lower_is_better)
-        if best is not None:
-            log.info("%s: the best is %s; %s", name, best.name, await self._promote(sweep, best))
+        message = "" if best is None else await self._promote(sweep, best)
+        log.info("%s: the best is %s; %s", name, best.name if best else "none", message)
         async with self._database.write() as connection:
             ended = update(sweeps).where(sweeps.c.name == name, sweeps.c.end_time.is_(None))
-            await connection.execute(ended.values(end_time=now(), best=best.name if best else ""))
+            await connection.execute(ended.values(end_time=now(), best=best.name if best else "", message=message))
 
     async def _promote(self, sweep: Sweep, best: Job) -> str:
         """What became of it, in a sentence."""

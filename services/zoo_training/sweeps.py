@@ -62,6 +62,7 @@ class Sweep:
     jobs: tuple[str, ...] = field(default=())
     best: str = ""
     finished: int = 0
+    message: str = ""
 
     @property
     def namespace(self) -> str:
@@ -131,6 +132,7 @@ async def read_sweep(connection: AsyncConnection, name: str) -> Sweep:
         jobs=tuple(job.name for job in made),
         best=row.best or (best.name if best else ""),
         finished=sum(job.state in FINAL for job in made),
+        message=row.message,
     )
 
 

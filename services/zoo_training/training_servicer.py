@@ -158,4 +158,5 @@ def sweep_to_pb(sweep: Sweep) -> sweep_pb2.Sweep:
         creator=sweep.creator,
         create_time=time_to_pb(sweep.create_time),
         end_time=time_to_pb(sweep.end_time),
+        message=sweep.message,
     )

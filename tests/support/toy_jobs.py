@@ -237,6 +237,9 @@ class ToyTraining(rpc.TrainingServiceServicer):
             sweep.best = max(good, key=lambda job: job.measured[0].after).name if good else ""
             if len(done) == len(sweep.jobs):
                 sweep.end_time.GetCurrentTime()
+                sweep.message = (
+                    f"'{sweep.spec.promotion.alias}' stays where it is" if sweep.spec.promotion.alias else ""
+                )
             return pb.GetSweepResponse(sweep=sweep)
 
     def _stream(self, request, context) -> Iterator[pb.WatchJobResponse]:

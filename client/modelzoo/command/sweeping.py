@@ -84,6 +84,9 @@ def _print(sweep: "Sweep", jobs: "Sequence[Job]") -> None:
             for job in jobs
         ],
     )
+    if sweep.message:
+        line()
+        line(sweep.message)
 
 
 def _trial(sweep: "Sweep", job: "Job") -> str:

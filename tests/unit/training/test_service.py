@@ -318,6 +318,7 @@ async def test_of_a_sweep_the_best_is_promoted_when_all_are_final_though_the_ser
         best = await service.get(done.best)
         assert {best.spec.parameters[name] for name in ("epochs", "learning_rate")} == {1.0, 1e-4}
         assert (await zoo.catalog.version("team/swept@prod")).reference == best.result
+        assert done.message == f"'prod' means {best.result}"
         assert not [pin for pin in zoo.pins() if any(name in pin[2] for name in made.jobs)]
 
 
