@@ -248,7 +248,7 @@ async def _decidable(connection: AsyncConnection, name: str, principal: Principa
 def _check_open(row: Row[Any]) -> None:
     """Raises JOB_FINAL where nothing can be decided about the job any more."""
     if JobState(row.state) in FINAL:
-        raise _final(row, "nothing can be decided about it any more; a new try is a new job with `retry_of`")
+        raise _final(row, "nothing can be decided about it any more; a new job with `retry_of` tries it again")
     if row.made is not None:
         raise _final(row, "it is trained, and its version is being published")
     if row.wanted == Wanted.CANCEL.value:

@@ -57,6 +57,7 @@ _HINTS = {
     "NAMESPACE_NOT_FOUND": "`zoo namespaces list` shows yours; `zoo namespaces create` makes one",
     "KEY_NOT_FOUND": "`zoo keys list` shows them",
     "QUOTA_EXCEEDED": "`zoo namespaces show NAMESPACE` shows quota and use; deleted versions do not count",
+    "JOB_FINAL": "`zoo jobs retry JOB` queues a new job that does the same",
     "VERSION_IN_USE": "`zoo alias list NAMESPACE/NAME` shows its aliases",
     "ACCESS_NOT_GRANTED": "`zoo access request NAMESPACE/NAME --reason ...` asks its publishers",
     "ACCESS_REQUEST_NOT_FOUND": "`zoo access list` shows who asked",

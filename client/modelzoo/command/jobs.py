@@ -1,6 +1,8 @@
 """`zoo jobs`: what trains, trained, and waits for its turn."""
 
 import itertools
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -20,7 +22,7 @@ from modelzoo.command.job_text import (
 )
 from modelzoo.command.session import open_client, wants_json
 from modelzoo.command.sweeping import show_sweep
-from modelzoo.command.terminal import answer, json_line, line, print_table, short_time, write_piece
+from modelzoo.command.terminal import answer, json_line, line, note, print_table, short_time, write_piece
 
 if TYPE_CHECKING:
     from modelzoo.training_records import Job
@@ -70,7 +72,9 @@ def list_jobs(
     with open_client() as client:
         found = client.jobs.list(namespace, filter=" AND ".join(each for each in conditions if each))
         jobs = list(itertools.islice(found, limit or None))
-    answer({"jobs": jobs}, lambda: _print_jobs(jobs))
+        # What a recipe's results are compared by: of what was measured, the number to look at.
+        metrics = {recipe.name: recipe.metric for recipe in client.jobs.recipes()} if jobs else {}
+    answer({"jobs": jobs}, lambda: _print_jobs(jobs, metrics))
 
 
 @app.command("show")
@@ -137,6 +141,19 @@ def resume(name: JobArgument) -> None:
     answer(job, lambda: line(_decided(job, "QUEUED")))
 
 
+@app.command("retry")
+def retry(name: JobArgument) -> None:
+    """Queue a new job that does what one does that is over: the same versions, recipe, parameters and seed, without its
+    deadline. It answers the new job's name; `zoo jobs show` names the old one there."""
+    with open_client() as client:
+        before = client.jobs.get(name)
+        # A deadline of then may have passed.
+        spec = replace(before.spec, deadline=None)
+        job = client.jobs.create(spec, priority=before.priority, labels=before.labels, retry_of=name)
+    answer(job, lambda: line(job.name))
+    note(f"`zoo jobs watch {job.name}` follows it")
+
+
 @app.command("update")
 def update(
     name: JobArgument,
@@ -179,9 +196,9 @@ def sweep(
         show_sweep(found, [client.jobs.get(job) for job in found.jobs])
 
 
-def _print_jobs(jobs: "list[Job]") -> None:
+def _print_jobs(jobs: "list[Job]", metrics: Mapping[str, str]) -> None:
     print_table(
-        ("JOB", "STATE", "RECIPE", "BASE", "OUTPUT", "STEP", "LOSS", "RESULT", "CREATED"),
+        ("JOB", "STATE", "RECIPE", "BASE", "OUTPUT", "STEP", "LOSS", "METRIC", "RESULT", "CREATED"),
         [
             (
                 job.name,
@@ -191,12 +208,19 @@ def _print_jobs(jobs: "list[Job]") -> None:
                 job.spec.output,
                 f"{job.progress.step}/{job.progress.steps}" if job.progress.steps else "-",
                 number_text(job.progress.loss),
+                _metric(job, metrics.get(job.spec.recipe, "")),
                 job.result or job.reason or "-",
                 short_time(job.create_time),
             )
             for job in jobs
         ],
     )
+
+
+def _metric(job: "Job", metric: str) -> str:
+    """`accuracy 0.23 -> 0.9`, of its recipe's metric, or else of what was measured first; `-` before its end."""
+    found = next((each for each in job.measured if each.metric == metric), next(iter(job.measured), None))
+    return "-" if found is None else f"{found.metric} {number_text(found.before)} -> {number_text(found.after)}"
 
 
 def _print_job(job: "Job") -> None:

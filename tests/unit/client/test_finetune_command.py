@@ -192,7 +192,11 @@ def test_a_job_is_looked_at_and_decided_about(zoo: Zoo, data: Path, training: To
     training.state(job, "CANCELLED", actor="w1")
     shown = zoo("jobs", "show", job).stdout
     assert all(word in shown for word in ("CANCELLED", "team/new-data@1", "learning_rate", "why=test", "w1"))
-    assert zoo("jobs", "pause", job).exit_code == 6
+    assert "zoo jobs retry JOB" in zoo("jobs", "pause", job).stderr
+    again = zoo("jobs", "retry", job).stdout.strip()
+    assert re.search(rf"retry of +{job}", zoo("jobs", "show", again).stdout)
+    assert training.jobs[again].spec == training.jobs[job].spec
+    zoo("jobs", "cancel", again)
     assert "zoo jobs list" in zoo("jobs", "show", "job_x").stderr
     assert zoo("jobs", "list", "--state", "asleep").exit_code == 2
     assert json.loads(zoo("jobs", "list", "--state", "queued", "--json").stdout) == {"jobs": []}
@@ -219,6 +223,7 @@ def test_two_jobs_stand_side_by_side_where_they_differ(zoo: Zoo, data: Path, tra
     every = json.loads(zoo("jobs", "diff", a, b, "--all", "--json").stdout)["differences"]
     assert {"name": "accuracy (test)", "a": "0.9", "b": "0.9", "differs": False} in every
     assert zoo("jobs", "diff", a, a).stdout == "they are alike\n"
+    assert zoo("jobs", "list").stdout.count("accuracy 0.1 -> 0.9") == 2
 
 
 def test_recipes_are_listed_and_one_is_explained(zoo: Zoo):
