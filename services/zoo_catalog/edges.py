@@ -29,6 +29,7 @@ class EdgeKind(Enum):
     MERGED = "MERGED"
     QUANTISED = "QUANTISED"
     DERIVED = "DERIVED"
+    TRAINED_ON = "TRAINED_ON"
 
 
 @dataclass(frozen=True, slots=True)

@@ -104,7 +104,7 @@ class _Walk:
             if not step:
                 return
         # Asked for the next step only: is there one?
-        rows = await self._rows(step, way, limit=1)
+        rows = await self._rows(step, way, limit=1) or (way is Direction.DOWN and await self._trained(step, limit=1))
         self.found.truncated |= bool(rows)
 
     async def _step(self, near: list[_Key], way: Direction) -> list[_Key]:
@@ -123,7 +123,45 @@ class _Walk:
                 if not self.found.nodes[self._index[key]].hidden:
                     beyond.append(key)
             self._link(row)
+        if way is Direction.DOWN:
+            beyond += await self._step_to_trained(near)
         return beyond
+
+    async def _step_to_trained(self, near: list[_Key]) -> list[_Key]:
+        """Add what was trained with those of these versions that are datasets; what of it is new."""
+        left = max(0, LINKS_MAX - len(self.found.links))
+        rows = await self._trained(near, limit=left + 1)
+        self.found.truncated |= len(rows) > left
+        by_reference = {self.found.nodes[self._index[key]].reference: self._index[key] for key in near}
+        linked: set[tuple[_Key, int]] = set()
+        beyond: list[_Key] = []
+        for row in rows[:left]:
+            key, parent = (row.model_id, row.version), by_reference[row.dataset]
+            # Made of several parents with the same data: told once.
+            if (key, parent) in linked:
+                continue
+            if key not in self._index:
+                if len(self._index) == NODES_MAX:
+                    self.found.truncated = True
+                    continue
+                self._add(key, row)
+                beyond.append(key)
+            linked.add((key, parent))
+            said = (row.job, "", row.code, row.create_time, row.actor)
+            self.found.links.append(Link(self._index[key], parent, EdgeKind.TRAINED_ON, *said))
+        return beyond
+
+    async def _trained(self, near: Sequence[_Key], limit: int) -> Sequence[Row[Any]]:
+        """Edges that name one of these versions as their dataset, each with its child, which may be seen."""
+        references = [self.found.nodes[self._index[key]].reference for key in near]
+        query = (
+            _nodes(*_EDGE_COLUMNS)
+            .join(edges, and_(versions.c.model_id == _CHILD[0], versions.c.version == _CHILD[1]))
+            .where(edges.c.dataset.in_(references), seen_by(self._principal, models.c.namespace_key))
+            .order_by(models.c.key, versions.c.version, edges.c.kind, *_PARENT)
+            .limit(limit)
+        )
+        return (await self._connection.execute(query)).all()
 
     async def _rows(self, near: Sequence[_Key], way: Direction, limit: int) -> Sequence[Row[Any]]:
         """Edges from these versions, each with the version that it leads to."""

@@ -250,6 +250,7 @@ edges = Table(
     ForeignKeyConstraint(["child_model_id", "child_version"], ["versions.model_id", "versions.version"]),
     ForeignKeyConstraint(["parent_model_id", "parent_version"], ["versions.model_id", "versions.version"]),
     Index("edges_by_parent", "parent_model_id", "parent_version"),
+    Index("edges_by_dataset", "dataset"),
 )
 
 keys = Table(

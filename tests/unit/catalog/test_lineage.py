@@ -74,6 +74,22 @@ async def test_lineage_goes_up_down_and_both_ways_as_far_as_asked(zoo: CatalogSe
     assert [(edge.child, edge.parent) for edge in near.edges] == [(0, 1), (2, 0)]
 
 
+async def test_below_a_dataset_stands_what_was_trained_with_it_and_what_became_of_that(zoo: CatalogService) -> None:
+    await zoo.published("team/bert", 4)
+    await zoo.published("lab/data", 1)
+    with_data = {"job": "job_1", "dataset": "lab/data@1"}
+    await link(zoo.admin, "team/bert@3", "team/bert@1", **with_data)
+    await link(zoo.admin, "team/bert@3", "team/bert@2", **with_data)
+    await link(zoo.admin, "team/bert@4", "team/bert@3", dataset="lab/data@2")
+    found = await lineage(zoo.admin, "lab/data", direction=2)
+    assert [node.reference for node in found.nodes] == ["lab/data@1", "team/bert@3", "team/bert@4"]
+    trained_on = edge_pb2.EDGE_KIND_TRAINED_ON
+    assert [(edge.child, edge.parent, edge.kind) for edge in found.edges] == [(1, 0, trained_on), (2, 1, TUNED)]
+    assert (found.edges[0].job, found.truncated) == ("job_1", False)
+    assert await names(zoo.admin, "lab/data", direction=1) == ["lab/data@1"]
+    assert (await lineage(zoo.admin, "lab/data", direction=2, depth=1)).truncated
+
+
 async def test_what_two_ways_lead_to_is_told_once(zoo: CatalogService) -> None:
     await zoo.published("team/bert", 4)
     for child, parent in ((2, 1), (3, 1), (4, 2), (4, 3)):
