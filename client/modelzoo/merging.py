@@ -201,7 +201,9 @@ def _write_card(folder: Path, model: Reference, base: Version, adapter: Version,
     }
     task = base.facts.task or adapter.facts.task
     lines = [
-        *("---", *([f"pipeline_tag: {task}"] if task else []), f"base_model: {base.model}", "---", ""),
+        *("---", *([f"pipeline_tag: {task}"] if task else []), f"base_model: {base.model}"),
+        *([f"license: {json.dumps(base.facts.licence)}"] if base.facts.licence else []),
+        *("---", ""),
         *(f"# {model.name}", ""),
         f"`{base.reference}` with the adapter `{adapter.reference}` added to its weights: a full model that needs no "
         f"adapter beside it. Added up in float32, kept in {' and '.join(dtypes)}.",

@@ -19,7 +19,8 @@ MISHEARD_SHOWN = 10
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """A training as it went. `used` is as Result.used; `split` names what was measured on."""
+    """A training as it went. `used` is as Result.used; `split` names what was measured on; `licence` is the base's, as
+    its card has it."""
 
     job: str
     output: str
@@ -42,6 +43,7 @@ class Run:
     trained_parameters: int
     is_adapter: bool
     notes: Sequence[str]
+    licence: Mapping[str, Any]
 
 
 def write_card(folder: Path, run: Run) -> None:
@@ -70,7 +72,7 @@ def write_card(folder: Path, run: Run) -> None:
 def _card(run: Run) -> list[str]:
     what = "An adapter of" if run.is_adapter else "Fine-tuned from"
     lines = [
-        *("---", f"pipeline_tag: {run.task}", "---", "", f"# {run.output.partition('/')[2]}", ""),
+        *("---", *_front_matter(run), "---", "", f"# {run.output.partition('/')[2]}", ""),
         f"{what} `{run.base}` with `{run.dataset}` by the recipe `{run.recipe}`, in the job `{run.job}`.",
         *("", f"## Measured on {run.after.items:,} rows of {run.split}, which were not trained on", ""),
         *("| metric | the base | this version | always the commonest label |", "|---|---|---|---|"),
@@ -99,6 +101,18 @@ def _card(run: Run) -> list[str]:
         lines += ["", "## Notes", "", *(f"- {note}" for note in run.notes)]
     lines += ["", f"`{RECORD}` and `{TABLES}` have the same for programs."]
     return lines
+
+
+def _front_matter(run: Run) -> list[str]:
+    """As the Hub's cards have it. JSON is YAML that needs no thought about what to quote."""
+    facts: dict[str, Any] = {
+        "pipeline_tag": run.task,
+        "base_model": run.base.partition("@")[0],
+        "base_model_relation": "adapter" if run.is_adapter else "finetune",
+        "datasets": [run.dataset.partition("@")[0]],
+        **run.licence,
+    }
+    return [f"{name}: {value if name == 'pipeline_tag' else json.dumps(value)}" for name, value in facts.items()]
 
 
 def _of_gpus(used: Mapping[str, float]) -> str:

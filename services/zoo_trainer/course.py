@@ -16,6 +16,7 @@ from zoo_trainer.checkpoint import BEST, Record, read_record
 from zoo_trainer.evaluation import Measurement
 from zoo_trainer.failures import failure_of, is_out_of_memory
 from zoo_trainer.keeping import Keeper, Pushes
+from zoo_trainer.licence import licence_of
 from zoo_trainer.loop import Loop, LossNotFinite, Standing, Validation
 from zoo_trainer.plan import Plan, make_plan
 from zoo_trainer.pushing import push_patiently
@@ -252,6 +253,7 @@ class _Course:
             trained_parameters=counts[0],
             is_adapter=learner.is_adapter,
             notes=self._notes,
+            licence=licence_of(Path(task.place.base)),
         )
         write_card(folder, run)
         pushed = push_patiently(self._pushes, folder, "adapter" if learner.is_adapter else "transformers", self._orders)

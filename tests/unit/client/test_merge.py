@@ -45,9 +45,12 @@ def lora(llama: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def adapter(client: Client, llama: Path, lora: Path) -> Client:
-    """With `team/base@1`, and its adapter `team/lora@1`."""
-    client.push(llama, "team/base")
+def adapter(client: Client, llama: Path, lora: Path, tmp_path: Path) -> Client:
+    """With `team/base@1`, whose card names a licence, and its adapter `team/lora@1`."""
+    licensed = tmp_path / "licensed"
+    shutil.copytree(llama, licensed)
+    (licensed / "README.md").write_text("---\nlicense: apache-2.0\n---\nA base")
+    client.push(licensed, "team/base")
     client.push(lora, "team/lora", format="adapter", parents=[Parent("team/base@1", "ADAPTER")])
     return client
 
@@ -59,6 +62,7 @@ def test_the_merged_answers_as_base_and_adapter_do_and_names_both(adapter: Clien
     difference = (logits_of(merged) - logits_of(llama, lora)).abs().max()
     assert difference < TOLERANCE < (logits_of(merged) - logits_of(llama)).abs().max()
     assert (merged / "tokenizer.json").read_bytes() == (llama / "tokenizer.json").read_bytes()
+    assert adapter.model("team/full").licence == "apache-2.0"
     assert "the adapter `team/lora@1`" in (merged / "README.md").read_text()
     found = adapter.lineages.get("team/full@1", direction="up", depth=1)
     edges = {(found.nodes[edge.parent].reference, edge.kind) for edge in found.edges if edge.child == 0}

@@ -3,6 +3,7 @@
 import errno
 import json
 import resource
+import shutil
 import signal
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,6 +16,7 @@ from safetensors.torch import load_file
 from support.tiny_task_models import tiny_image_classifier, tiny_text_classifier
 from support.training import Attempt, FolderPushes, attempt, lease, topics, write_rows
 from zoo.training.v1 import trainer_service_pb2 as pb
+from zoo_catalog.card import parse_card
 from zoo_trainer.keeping import Pushed
 from zoo_trainer.tensors import load_tensors, save_tensors
 
@@ -28,7 +30,10 @@ def classify(folder: Path, base: Path, data: Path, settings: Settings, **budget:
 def test_a_trained_classifier_beats_the_majority_and_says_what_it_is(
     encoder: Path, topic_data: Path, tmp_path: Path
 ) -> None:
-    done = classify(tmp_path, encoder, topic_data, {"learning_rate": 0.003}, epochs=12)
+    licensed = tmp_path / "licensed"
+    shutil.copytree(encoder, licensed)
+    (licensed / "README.md").write_text("---\nlicense: other\nlicense_name: no\n---\nA base")
+    done = classify(tmp_path, licensed, topic_data, {"learning_rate": 0.003}, epochs=12)
     accuracy = done.measured("accuracy")
     assert accuracy.majority == pytest.approx(1 / 3)
     assert accuracy.after > accuracy.majority + 0.4
@@ -42,6 +47,9 @@ def test_a_trained_classifier_beats_the_majority_and_says_what_it_is(
     assert record["used"]["examples"] == 12 * 96
     assert record["used"]["memory_bytes"] > 2**20
     card = (done.result / "README.md").read_text()
+    front = parse_card(card.encode())
+    assert (front.task, front.licence) == ("text-classification", "no")
+    assert (front.base_models, front.datasets) == (("zoo/base",), ("zoo/data",))
     assert f"| accuracy | {accuracy.before:.4f} | **{accuracy.after:.4f}** | 0.3333 |" in card
     progress = [event.metrics.progress for event in done.events if event.metrics.progress.HasField("loss")]
     assert progress[-1].step == progress[-1].steps == 72
