@@ -1,9 +1,13 @@
 """What an installation pulls in, from the metadata of the packages themselves."""
 
 import re
+import subprocess
 from importlib.metadata import PackageNotFoundError, requires
+from pathlib import Path
 
 from packaging.requirements import Requirement
+
+ROOT = Path(__file__).resolve().parents[2]
 
 HEAVY = {"torch", "transformers", "boto3", "sqlalchemy", "redis"}
 
@@ -28,6 +32,12 @@ def closure(name: str, extras: frozenset[str] = frozenset()) -> set[str]:
                 waiting.append((requirement.name, frozenset(requirement.extras)))
                 found.add(key)
     return found
+
+
+def test_make_explains_itself_to_pipes_in_plain_text() -> None:
+    told = subprocess.run(["make", "help"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    assert "  starters   Publish" in told
+    assert not {"\x1b", "$"} & set(told)
 
 
 def test_the_client_alone_pulls_in_nothing_heavy() -> None:
