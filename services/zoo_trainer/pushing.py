@@ -31,7 +31,8 @@ class ArtifactPushes:
         uploaded = upload(self._channel, tree, self._namespace, format=format, bases=self._bases)
         # Beside the base, the last one: what it has and training did not change since is not sent again.
         self._bases[1:] = [Base(self._namespace, uploaded.digest)]
-        return Pushed(uploaded.digest, tree.size_bytes, uploaded.bytes_sent)
+        # What was sent once more, after a fault on the way, is not new.
+        return Pushed(uploaded.digest, tree.size_bytes, min(uploaded.bytes_sent, tree.size_bytes))
 
 
 def push_patiently(pushes: Pushes, folder: Path, format: str, orders: Orders) -> Pushed:

@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from modelzoo.channel import open_channel
 from modelzoo.client import Client
 from modelzoo.errors import InvalidArgument, NotFound
+from modelzoo.upload import Base
 from support.front_door import FrontDoor
 from support.weights import weights
+from zoo_trainer.pushing import ArtifactPushes
 
 Tree = Callable[..., Path]
 MIB = 1024 * 1024
@@ -73,6 +76,16 @@ def test_push_broken_off_in_mid_stream_goes_on_by_itself(client: Client, door: F
     assert door.requests["FindMissingBlobs"] >= 2
     assert contents(client.pull("team/m")) == contents(root)
     assert pushed.bytes_sent >= pushed.bytes_total
+
+
+def test_what_a_checkpoint_sent_twice_is_not_new(client: Client, door: FrontDoor, tree: Tree):
+    client.push(tree({"model.safetensors": weights(100)}, "base"), "team/m")
+    base = Base("team", client.version("team/m").manifest_digest)
+    folder = tree({"model.safetensors": weights(*range(2 * MIB, 2 * MIB + 10))}, "checkpoint")
+    door.cut_after, door.cuts = {"WriteBlobs": 4}, 1
+    with open_channel(door.url, "admin-key") as channel:
+        pushed = ArtifactPushes(channel, "team", base).push(folder, "transformers")
+    assert (door.cuts, pushed.sent_bytes) == (0, pushed.size_bytes)
 
 
 def test_push_killed_half_way_sends_only_what_was_missing_when_repeated(client: Client, door: FrontDoor, tree: Tree):
