@@ -14,6 +14,8 @@ __all__ = ["Choice", "check_parameters", "choose_recipe", "find_recipe", "missin
 
 SHOWN = 20
 PICTURE = "image"
+# What columns of these names name.
+FILES = {"audio": "the sounds, as files,", PICTURE: "the pictures, as files,"}
 PICTURES_ALONE = "the label of a picture is the name of the folder that it lies in, below that of its split."
 _TRUTHS: Mapping[str, bool] = {"true": True, "yes": True, "on": True, "false": False, "no": False, "off": False}
 _KINDS: Mapping[str, str] = {
@@ -175,8 +177,16 @@ def _require_columns(columns: Sequence[str], recipes: Sequence[Recipe]) -> list[
         return found
     lacking = [f"{recipe.name} needs {_in_words(missing_columns(recipe, columns))}" for recipe in recipes]
     has = ", ".join(columns[:SHOWN]) + (", ..." if len(columns) > SHOWN else "")
-    advice = PICTURES_ALONE if list(columns) == [PICTURE] else "rename one of them."
+    advice = PICTURES_ALONE if list(columns) == [PICTURE] else _advice([missing_columns(r, columns) for r in recipes])
     raise InvalidArgument("COLUMN_MISSING", f"The data lack a column: {'; '.join(lacking)}. They have {has}: {advice}")
+
+
+def _advice(missing: Sequence[Sequence[str]]) -> str:
+    """Renaming makes no sounds of texts."""
+    for names, files in FILES.items():
+        if all(names in wanted.split("|") for columns in missing for wanted in columns[:1]):
+            return f"put {files} beside the rows, and their names into `{names}`; or rename the column that has them."
+    return "rename one of them."
 
 
 def _in_words(columns: Iterable[str]) -> str:

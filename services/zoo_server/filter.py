@@ -176,5 +176,5 @@ def _unexpected(text: str, error: UnexpectedInput) -> InvalidArgument:
         position + 1,
         f"{shown} was not expected",
         "a condition is `field operator value`, as in task = text-generation AND tags:chat; words to look for in the "
-        "text go into `query`",
+        "text are no condition: `query` takes them, or WORDS of the command",
     )

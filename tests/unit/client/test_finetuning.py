@@ -153,6 +153,16 @@ def test_of_pictures_without_labels_it_is_said_where_labels_come_from(
     assert caught.value.reason == "COLUMN_MISSING"
 
 
+def test_to_rows_without_sounds_no_other_name_of_a_column_is_advised(
+    client: Client, base: str, training: ToyTraining, tmp_path: Path
+):
+    wanted = recipe_pb2.Recipe(name="speech", columns=["audio|path|file", "text"], resource_classes=["cpu"])
+    training.recipes.append(wanted)
+    (tmp_path / "data.jsonl").write_text(ROWS)
+    with pytest.raises(InvalidArgument, match="put the sounds, as files, beside the rows"):
+        prepare(client, JobSpec(base, "", "team/new", "speech"), tmp_path / "data.jsonl")
+
+
 def test_a_folder_with_a_link_that_leaves_it_is_refused(client: Client, base: str, tree: Tree, tmp_path: Path):
     folder = tree({"train.jsonl": ROWS.encode()}, "data")
     (folder / "test.jsonl").symlink_to("/etc/hostname")
