@@ -49,7 +49,7 @@ RECIPES = (
         ],
         columns=["text|sentence", "label"],
         metric="accuracy",
-        resource_classes=["cpu"],
+        resource_classes=["cpu", "gpu"],
     ),
     recipe_pb2.Recipe(
         name="sentence-embedding",

@@ -150,7 +150,7 @@ WRONG = (
     (("--epochs", "0"), 2, "more than 0"),
     (("--minutes", "0"), 2, "more than 0"),
     (("--to", "team/x@1"), 6, "without '@'"),
-    (("--resource-class", "gpu", "--dry-run"), 6, "reason: TRAINER_MISSING"),
+    (("--resource-class", "tpu", "--dry-run"), 6, "reason: TRAINER_MISSING"),
 )
 
 

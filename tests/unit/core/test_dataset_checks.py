@@ -196,7 +196,7 @@ def test_faults_of_every_kind_are_counted_together_and_twenty_are_shown():
     error = refused({"train.jsonl": TWO + bad * 10, "test.jsonl": "no\n"}, "text|sentence", "label")
     assert (error.metadata["faults"], error.message.count("line ") >= 20) == ("31", True)
     assert "test.jsonl, line 1" in error.message
-    assert "train.jsonl, line 5: it has no `text` or `sentence`" in error.message
+    assert "train.jsonl, line 5: its `text` is empty" in error.message
     assert "and 11 more" in error.message
 
 
