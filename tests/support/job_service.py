@@ -10,7 +10,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
-from sqlalchemy import BigInteger, Row, select, type_coerce, update
+from sqlalchemy import BigInteger, Row, delete, select, type_coerce, update
 
 import zoo_training
 from modelzoo.errors import Unavailable
@@ -197,8 +197,12 @@ async def job_service(
     """On tables of its own, which are there where it is `migrated`; at the end every job's log is checked."""
     async with open_database(url) as database:
         service = JobService(database, queue or MemoryQueue(), policy)
-        if not migrated:
+        if migrated:
+            # The last round was when the tables were made, perhaps longer ago than a lease: no lease would lapse now.
+            async with database.write() as connection:
+                await connection.execute(delete(rounds))
+        else:
             await migrate(database, MIGRATIONS)
-            await service.reconciler.round()
+        await service.reconciler.round()
         yield service
         await service.check()
