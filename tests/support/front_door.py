@@ -22,6 +22,7 @@ class FrontDoor:
 
     While `cut_after` has a method's name, its streams are broken off after so many answers (INTERNAL, as a reset is),
     `cuts` times. Answers of the method `damage` have a bit flipped at their end.
+    `on_answer` and `on_request` hear the method of each message before it is passed on, and may hold it.
     """
 
     url: str = ""
@@ -32,7 +33,8 @@ class FrontDoor:
     cuts: int = 0
     damage: str = ""
     answers: int = 0
-    on_answer: Callable[[str], None] = lambda method: None
+    on_answer: Callable[[str], object] = lambda method: None
+    on_request: Callable[[str], object] = lambda method: None
 
 
 @contextmanager
@@ -113,6 +115,7 @@ class _Carrier(grpc.GenericRpcHandler):
             if method == "WriteBlobs":
                 with self._lock:
                     self._door.bytes_up += len(request)
+            self._door.on_request(method)
             yield request
 
 

@@ -209,6 +209,7 @@ def test_a_recipe_of_another_resource_class_is_not_chosen_unasked(
     data = tmp_path / "rows.jsonl"
     data.write_text(ROWS)
     mine = training.recipes[0]
+    mine.resource_classes[:] = ["cpu"]
     other = type(mine).FromString(mine.SerializeToString())
     other.name, other.resource_classes[:] = "other", ["gpu"]
     training.recipes.append(other)

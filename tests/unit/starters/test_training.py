@@ -40,6 +40,7 @@ def test_what_a_job_would_train_is_trained_here_by_the_same_recipe(starter: Star
 
 
 def test_torch_is_left_as_it_was() -> None:
+    torch.use_deterministic_algorithms(False)  # whatever ran before
     before = torch.get_num_threads(), torch.random.get_rng_state()
     with deterministic(1):
         assert torch.get_num_threads() == THREADS
