@@ -176,7 +176,7 @@ def _published(client: "Client", plan: "Plan") -> "JobSpec":
         return plan.spec
     with progress_bar(f"publishing {plan.spec.output}-data") as progress:
         wanted = publish(client, plan, progress)
-    note(f"published {wanted.dataset}")
+    note(f"the data are {wanted.dataset}")
     return wanted
 
 

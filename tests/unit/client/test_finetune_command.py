@@ -79,7 +79,7 @@ def test_it_says_what_it_chose_follows_and_answers_the_version(zoo: Zoo, data: P
     assert "at most 12 steps" in said
     assert "no job of this recipe and base was done before" in said
     assert "topics.jsonl, line 1 (x) is topics.jsonl, line 41 (y)" in said
-    assert "published team/new-data@1" in said
+    assert "the data are team/new-data@1" in said
     assert "RUNNING  attempt 1  by w1" in said
     assert "warning: halved the batch" in said
     assert said.count("step ") == 2  # the first numbers, and the checkpoint: what comes within 5 s is left out
