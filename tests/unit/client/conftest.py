@@ -1,8 +1,9 @@
 """A zoo of real services in this process, a client of it, and directories to push."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
+import grpc
 import pytest
 from typer.testing import CliRunner, Result
 
@@ -11,6 +12,7 @@ from modelzoo.command.main import make_app
 from support.fake_workers import FakeInference
 from support.front_door import FrontDoor
 from support.published import CHAT
+from support.toy_jobs import ToyTraining
 from support.zoo_in_process import zoo_in_process
 
 
@@ -20,11 +22,24 @@ def inference() -> FakeInference:
 
 
 @pytest.fixture
-def door(tmp_path: Path, inference: FakeInference, monkeypatch: pytest.MonkeyPatch) -> Iterator[FrontDoor]:
+def training() -> ToyTraining:
+    return ToyTraining()
+
+
+@pytest.fixture
+def handlers(inference: FakeInference) -> Sequence[grpc.GenericRpcHandler]:
+    """What answers beside the real services."""
+    return inference.handlers()
+
+
+@pytest.fixture
+def door(
+    tmp_path: Path, handlers: Sequence[grpc.GenericRpcHandler], monkeypatch: pytest.MonkeyPatch
+) -> Iterator[FrontDoor]:
     services = tmp_path / "services"
     services.mkdir()
     monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
-    with zoo_in_process(services, inference.handlers()) as door:
+    with zoo_in_process(services, handlers) as door:
         yield door
 
 

@@ -4,18 +4,17 @@ import json
 import re
 import signal
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import grpc
 import pytest
 from typer.testing import Result
 
 from modelzoo.client import Client
-from support.front_door import FrontDoor
 from support.published import CHAT
 from support.terminal import ZOO, on_a_terminal
 from support.toy_jobs import ToyTraining
-from support.zoo_in_process import zoo_in_process
 
 Zoo = Callable[..., Result]
 
@@ -24,17 +23,8 @@ JOB = re.compile(r"job_[0-9a-f-]{36}")
 
 
 @pytest.fixture
-def training() -> ToyTraining:
-    return ToyTraining()
-
-
-@pytest.fixture
-def door(tmp_path: Path, training: ToyTraining, monkeypatch: pytest.MonkeyPatch) -> Iterator[FrontDoor]:
-    services = tmp_path / "services"
-    services.mkdir()
-    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
-    with zoo_in_process(services, training.handlers()) as door:
-        yield door
+def handlers(training: ToyTraining) -> Sequence[grpc.GenericRpcHandler]:
+    return training.handlers()
 
 
 @pytest.fixture

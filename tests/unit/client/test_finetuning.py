@@ -1,9 +1,10 @@
 """From data on this machine to a job: what is checked, what is published, what is refused before anything is sent."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import grpc
 import pytest
 from PIL import Image
 
@@ -11,11 +12,9 @@ from modelzoo.client import Client
 from modelzoo.errors import FailedPrecondition, InvalidArgument, NotFound
 from modelzoo.finetuning import prepare
 from modelzoo.training_records import Budget, JobSpec
-from support.front_door import FrontDoor
 from support.published import CHAT
 from support.toy_jobs import ToyTraining
 from support.weights import weights
-from support.zoo_in_process import zoo_in_process
 from zoo.training.v1 import recipe_pb2
 
 Tree = Callable[..., Path]
@@ -24,17 +23,8 @@ ROWS = "".join(json.dumps({"text": f"a text {n}", "label": "xy"[n % 2]}) + "\n" 
 
 
 @pytest.fixture
-def training() -> ToyTraining:
-    return ToyTraining()
-
-
-@pytest.fixture
-def door(tmp_path: Path, training: ToyTraining, monkeypatch: pytest.MonkeyPatch) -> Iterator[FrontDoor]:
-    services = tmp_path / "services"
-    services.mkdir()
-    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
-    with zoo_in_process(services, training.handlers()) as door:
-        yield door
+def handlers(training: ToyTraining) -> Sequence[grpc.GenericRpcHandler]:
+    return training.handlers()
 
 
 @pytest.fixture

@@ -1,19 +1,18 @@
 """Starters that jobs train: from which base and dataset, once, and again where that was in vain."""
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import grpc
 import pytest
 
 from modelzoo.client import Client
 from modelzoo.errors import FailedPrecondition
 from modelzoo.training_job import TrainingJob
-from support.front_door import FrontDoor
 from support.published import model_of
 from support.toy_jobs import ToyTraining
-from support.zoo_in_process import zoo_in_process
 from zoo_starters.learned import Learned
 from zoo_starters.publish import publish
 from zoo_starters.starter import Starter
@@ -50,17 +49,8 @@ STARTER = Starter("team/tiny", "text-classification", "made here", (), 1, LEARNE
 
 
 @pytest.fixture
-def training() -> ToyTraining:
-    return ToyTraining()
-
-
-@pytest.fixture
-def door(tmp_path: Path, training: ToyTraining, monkeypatch: pytest.MonkeyPatch) -> Iterator[FrontDoor]:
-    services = tmp_path / "services"
-    services.mkdir()
-    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
-    with zoo_in_process(services, training.handlers()) as door:
-        yield door
+def handlers(training: ToyTraining) -> Sequence[grpc.GenericRpcHandler]:
+    return training.handlers()
 
 
 @pytest.fixture

@@ -1,10 +1,11 @@
 """`zoo reproduce`: the recorded job runs again, really trained here, and every tensor is compared."""
 
 import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import grpc
 import pytest
 import torch
 from google.protobuf.json_format import MessageToDict
@@ -13,11 +14,9 @@ from typer.testing import Result
 from modelzoo.client import Client
 from modelzoo.errors import FailedPrecondition
 from modelzoo.records import Parent
-from support.front_door import FrontDoor
 from support.tiny_models import tiny_sentence_encoder
 from support.toy_jobs import ToyTraining
 from support.training import attempt, lease, topics, write_rows
-from support.zoo_in_process import zoo_in_process
 
 Zoo = Callable[..., Result]
 BASE, DATA = "team/base@1", "team/out-data@1"
@@ -25,17 +24,8 @@ OTHER_DATA = {"dataset": {"manifest_digest": "0" * 64}}
 
 
 @pytest.fixture
-def training() -> ToyTraining:
-    return ToyTraining()
-
-
-@pytest.fixture
-def door(tmp_path: Path, training: ToyTraining, monkeypatch: pytest.MonkeyPatch) -> Iterator[FrontDoor]:
-    services = tmp_path / "services"
-    services.mkdir()
-    monkeypatch.setenv("ZOO_CACHE", str(tmp_path / "cache"))
-    with zoo_in_process(services, training.handlers()) as door:
-        yield door
+def handlers(training: ToyTraining) -> Sequence[grpc.GenericRpcHandler]:
+    return training.handlers()
 
 
 class Trainer:
