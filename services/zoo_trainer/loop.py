@@ -304,7 +304,7 @@ def _arguments(plan: Plan, settings: TrainingSettings, folder: Path, ranks: Rank
         max_grad_norm=settings.gradient_norm,
         bf16=settings.precision is Precision.MIXED,
         gradient_checkpointing=settings.gradient_checkpointing,
-        optim="adamw_torch",
+        optim="adamw_torch_fused",  # as the Trainer has it by default; on CPUs, several times as fast
         eval_strategy="no",
         save_strategy="no",
         logging_strategy="no",
