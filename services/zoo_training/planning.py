@@ -1,8 +1,10 @@
 """What CreateJob checks and fills in before anything is stored: all about a job that can be known beforehand."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from typing import Any
 
 from sqlalchemy import select
 
@@ -106,11 +108,10 @@ class Planner:
     async def grounds(self, spec: JobSpec, principal: Principal) -> Grounds:
         """What a plan is made of; raises as `plan` does."""
         await self._check_deadline(spec)
-        output, base, dataset = await self._named(spec, principal)
+        output, base, dataset, trainers = await self._named(spec, principal)
         _check_kind(base)
         if dataset.dataset is None:
             raise _kind_mismatch("dataset", dataset.reference, "a model", "name a version that was pushed as a dataset")
-        trainers = await self._recipes.registered()
         if spec.recipe:
             recipe = find_recipe(spec.recipe, _known(trainers, spec))
         else:
@@ -120,21 +121,22 @@ class Planner:
         return Grounds(output, base, dataset, dataset.dataset, recipe, trainers)
 
     async def _check_deadline(self, spec: JobSpec) -> None:
+        if spec.deadline is None:
+            return
         async with self._database.read() as connection:
             check_deadline(spec.deadline, (await connection.execute(select(now()))).scalar_one())
 
-    async def _named(self, spec: JobSpec, principal: Principal) -> tuple[str, CatalogVersion, CatalogVersion]:
-        """Output, base and dataset. The catalog, another process, is asked for all of them at once; of several that are
-        wrong the first is told."""
+    async def _named(
+        self, spec: JobSpec, principal: Principal
+    ) -> tuple[str, CatalogVersion, CatalogVersion, RegisteredTrainers]:
+        """Output, base and dataset, and who could train. All are asked for at once, the catalog being another process;
+        of several that are wrong the first is told."""
         output = asyncio.create_task(self._output(spec.output))
         base = asyncio.create_task(self._version(spec.base, "base", principal))
         dataset = asyncio.create_task(self._version(spec.dataset, "dataset", principal))
-        try:
-            return await output, await base, await dataset
-        finally:
-            for asking in (output, base, dataset):
-                asking.cancel()
-            await asyncio.gather(output, base, dataset, return_exceptions=True)
+        trainers = asyncio.create_task(self._recipes.registered())
+        async with _ended(output, base, dataset, trainers):
+            return await output, await base, await dataset, await trainers
 
     async def _output(self, output: str) -> str:
         """As it was created, or is to be. Raises what a name that no result could get is refused with."""
@@ -147,8 +149,12 @@ class Planner:
             )
         model = await self._catalog.model(reference.model)
         if model is None:
-            await self._catalog.require_namespace(reference.namespace)
-            if await self._catalog.is_deleted(reference.model):
+            namespace = asyncio.create_task(self._catalog.require_namespace(reference.namespace))
+            deleted = asyncio.create_task(self._catalog.is_deleted(reference.model))
+            async with _ended(namespace, deleted):
+                await namespace
+                is_deleted = await deleted
+            if is_deleted:
                 raise NotFound(
                     "MODEL_NOT_FOUND",
                     f"the model '{reference.model}' was deleted and keeps its name: undelete it, or choose another",
@@ -180,6 +186,17 @@ class Planner:
                 field=f"spec.{role}",
             )
         return version
+
+
+@asynccontextmanager
+async def _ended(*tasks: asyncio.Task[Any]) -> AsyncGenerator[None]:
+    """After the block none of them runs any more."""
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _known(trainers: RegisteredTrainers, spec: JobSpec) -> Sequence[Recipe]:

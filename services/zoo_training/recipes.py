@@ -6,7 +6,7 @@ some trainer has, and only trainers that have it get the job.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Row, case, delete, select
@@ -70,6 +70,8 @@ class RegisteredTrainers:
 class Recipes:
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._described: dict[str, Recipe] = {}
+        """What was read of descriptions, by their digests: they never change, and every new job looks at them all."""
 
     async def register(self, trainer: Trainer, described: Sequence[Recipe]) -> None:
         """The trainer is there, and this is what it can do. Raises FIELD_INVALID for a recipe that contradicts
@@ -100,8 +102,18 @@ class Recipes:
             seen = select(trainers).where(trainers.c.seen_time > time - GONE_AFTER).order_by(trainers.c.name)
             there = tuple(map(_trainer_from_row, await connection.execute(seen)))
             newest_first = (descriptions.c.name, descriptions.c.first_time.desc(), descriptions.c.digest)
-            known = (await connection.execute(select(descriptions).order_by(*newest_first))).all()
-        return RegisteredTrainers(there, tuple(_recipe_from_row(row, there) for row in known))
+            stamps = select(descriptions.c.digest, descriptions.c.update_time).order_by(*newest_first)
+            known = (await connection.execute(stamps)).all()
+            await self._read(connection, [row.digest for row in known if row.digest not in self._described])
+        return RegisteredTrainers(
+            there, tuple(_offered(self._described[row.digest], row.update_time, there) for row in known)
+        )
+
+    async def _read(self, connection: AsyncConnection, digests: Sequence[str]) -> None:
+        if digests:
+            wanted = select(descriptions).where(descriptions.c.digest.in_(digests))
+            for row in await connection.execute(wanted):
+                self._described[row.digest] = _described(row)
 
     async def list(self, base_task: str = "") -> list[Recipe]:
         """What can be done now, by name; of those that start from models of this task, where one is given."""
@@ -115,7 +127,7 @@ class Recipes:
         best_first = (case((descriptions.c.digest == digest, 0), else_=1), descriptions.c.first_time.desc())
         async with self._database.read() as connection:
             row = (await connection.execute(mine.order_by(*best_first).limit(1))).one_or_none()
-        return None if row is None else _recipe_from_row(row, ())
+        return None if row is None else _offered(_described(row), row.update_time, ())
 
     async def trainer(self, name: str) -> Trainer:
         """The trainer of that name, or TRAINER_MISSING where it has not registered lately."""
@@ -161,13 +173,17 @@ def _trainer_from_row(row: Row[Any]) -> Trainer:
     )
 
 
-def _recipe_from_row(row: Row[Any], there: Sequence[Trainer]) -> Recipe:
-    knowing = [trainer for trainer in there if row.name in trainer.recipes]
+def _described(row: Row[Any]) -> Recipe:
+    return replace(RECIPE_JSON.validate_python(row.description), digest=row.digest)
+
+
+def _offered(recipe: Recipe, update_time: datetime, there: Sequence[Trainer]) -> Recipe:
+    """A description with what is known of the trainers that know a recipe of its name."""
+    knowing = [trainer for trainer in there if recipe.name in trainer.recipes]
     return replace(
-        RECIPE_JSON.validate_python(row.description),
-        update_time=row.update_time,
+        recipe,
+        update_time=update_time,
         resource_classes=tuple(sorted({trainer.resource_class for trainer in knowing})),
-        digest=row.digest,
         executors=tuple(sorted({executor for trainer in knowing for executor in trainer.executors})),
         processes=max((trainer.processes for trainer in knowing), default=0),
     )
