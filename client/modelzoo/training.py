@@ -122,9 +122,15 @@ class Jobs:
     ) -> Sweep:
         """Queue jobs that differ in these parameters: every combination, or with `trials` so many drawn at random. The
         promotion of `spec` is that of the best alone. SWEEP_INVALID."""
-        with building():
-            sweep = wire.sweep_to_pb(spec, choices, "RANDOM" if trials else "GRID", trials)
-            request = pb.CreateSweepRequest(sweep=sweep, request_id=request_id or uuid.uuid4().hex)
+        request = _sweep_request(spec, choices, trials)
+        request.request_id = request_id or uuid.uuid4().hex
+        with translated():
+            return wire.sweep(self._stub.CreateSweep(request).sweep)
+
+    def check_sweep(self, spec: JobSpec, choices: Mapping[str, Choices], *, trials: int = 0) -> Sweep:
+        """The sweep that `create_sweep` would make, without a name and jobs: none is made."""
+        request = _sweep_request(spec, choices, trials)
+        request.validate_only = True
         with translated():
             return wire.sweep(self._stub.CreateSweep(request).sweep)
 
@@ -139,3 +145,9 @@ class Jobs:
         with building():
             job = job_pb2.Job(spec=wire.spec_to_pb(spec), priority=priority, labels=labels, retry_of=retry_of)
             return pb.CreateJobRequest(job=job)
+
+
+def _sweep_request(spec: JobSpec, choices: Mapping[str, Choices], trials: int) -> pb.CreateSweepRequest:
+    with building():
+        sweep = wire.sweep_to_pb(spec, choices, "RANDOM" if trials else "GRID", trials)
+        return pb.CreateSweepRequest(sweep=sweep)

@@ -204,7 +204,8 @@ class Parameter:
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """A way to train. `columns` are what the dataset needs, of several names that are parted by `|` one. `executors`
-    and `processes` say how those who know it run its jobs: by what, and of how many processes at most."""
+    and `processes` say how those who know it run its jobs: by what, and of how many processes at most;
+    `single_process` why its jobs are of one, where they are."""
 
     name: str
     description: str
@@ -218,6 +219,7 @@ class Recipe:
     resource_classes: tuple[str, ...]
     executors: tuple[str, ...]
     processes: int
+    single_process: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -74,6 +74,7 @@ def recipe(pb: recipe_pb2.Recipe) -> records.Recipe:
         resource_classes=tuple(pb.resource_classes),
         executors=tuple(pb.executors),
         processes=pb.processes,
+        single_process=pb.single_process,
     )
 
 

@@ -47,7 +47,8 @@ class AccessServicer(rpc.AccessServiceServicer):
         return pb.DecideAccessResponse(access_request=access_request_to_pb(decided))
 
     async def CheckAccess(self, request: pb.CheckAccessRequest, context: Context) -> pb.CheckAccessResponse:
-        return pb.CheckAccessResponse(granted=await self._gates.check(request.model, request.subject))
+        refusal = await self._gates.check(request.model, request.subject)
+        return pb.CheckAccessResponse(granted=refusal is None, refusal=refusal.message if refusal else "")
 
 
 def state_from_pb(state: "access_request_pb2.AccessState.ValueType") -> AccessState | None:

@@ -145,12 +145,16 @@ class Gates:
             await connection.execute(_update(row.id, subject).values({**decided, **stamps}))
             return await _get(connection, row, subject)
 
-    async def check(self, model: str, subject: str) -> bool:
-        """Whether the gate, if there is one, is open for the subject. Raises REFERENCE_INVALID and MODEL_NOT_FOUND."""
+    async def check(self, model: str, subject: str) -> PermissionDenied | None:
+        """How the subject is refused; None where the gate, if there is one, is open for it.
+
+        Raises REFERENCE_INVALID and MODEL_NOT_FOUND."""
         path = parse_model(model)
         async with self._database.read() as connection:
             row = await model_row(connection, path)
-            return not row.gated or await is_granted(connection, row.id, subject)
+            if not row.gated or await is_granted(connection, row.id, subject):
+                return None
+            return _refusal(row.name, await _find(connection, row.id, subject))
 
 
 def passes_gates(principal: Principal, namespace: str) -> bool:
@@ -175,7 +179,10 @@ async def may_use(database: Database, model_id: int, model: str, principal: Prin
 async def not_granted(database: Database, model_id: int, model: str, principal: Principal) -> PermissionDenied:
     """The refusal of a gated model, which says how the principal's own request stands."""
     async with database.read() as connection:
-        request = await _find(connection, model_id, principal.subject)
+        return _refusal(model, await _find(connection, model_id, principal.subject))
+
+
+def _refusal(model: str, request: AccessRequest | None) -> PermissionDenied:
     if request is None:
         says = "request access, and wait until one of its publishers approves"
         return PermissionDenied(

@@ -70,8 +70,8 @@ class Catalog(Protocol):
         """
         ...
 
-    async def grants(self, model: str, subject: str) -> bool:
-        """Whether the subject has access to the gated model `namespace/name`.
+    async def refusal(self, model: str, subject: str) -> str | None:
+        """Why the subject has no access to the gated model `namespace/name`, in a sentence for it; None where it has.
 
         Raises MODEL_NOT_FOUND; Unavailable or DeadlineExceeded where the catalog does not answer.
         """
@@ -121,12 +121,13 @@ class GrpcCatalog:
         except grpc.aio.AioRpcError as error:
             raise translate(error) from error
 
-    async def grants(self, model: str, subject: str) -> bool:
+    async def refusal(self, model: str, subject: str) -> str | None:
         request = access_pb.CheckAccessRequest(model=model, subject=subject)
         try:
-            return (await self._access.CheckAccess(request, timeout=remaining_s(TIMEOUT_S))).granted
+            found = await self._access.CheckAccess(request, timeout=remaining_s(TIMEOUT_S))
         except grpc.aio.AioRpcError as error:
             raise translate(error) from error
+        return None if found.granted else found.refusal
 
 
 def translate(error: grpc.aio.AioRpcError) -> ZooError:

@@ -19,7 +19,7 @@ REMEMBERED_MOST = 4096
 
 @dataclass(frozen=True, slots=True)
 class _Known:
-    granted: bool
+    refusal: str | None
     at: float
 
 
@@ -35,7 +35,7 @@ class Gate:
         """Return if `principal`, an invoker in the version's namespace, may run it as far as its model is gated and, of
         an adapter, as its base may be read: else anybody's empty adapter would open whatever it names as its base.
 
-        Raises ACCESS_NOT_GRANTED, ADAPTER_BASE_MISSING where the base is hidden, and what Catalog.grants raises."""
+        Raises ACCESS_NOT_GRANTED, ADAPTER_BASE_MISSING where the base is hidden, and what Catalog.refusal raises."""
         if version.base is not None and not principal.has(Role.VIEWER, version.base.namespace):
             why = "that is hidden from you: ask an admin for the role viewer in its namespace"
             raise base_missing(version.reference, why)
@@ -46,25 +46,22 @@ class Gate:
         if not version.gated or principal.has(Role.PUBLISHER, version.namespace):
             return
         model = version.reference.partition("@")[0]
-        if not await self._is_granted(model, principal.subject):
-            raise PermissionDenied(
-                "ACCESS_NOT_GRANTED",
-                f"the model '{model}' is gated: request access, and wait until one of its publishers approves",
-                metadata={"model": model},
-            )
+        refusal = await self._refusal(model, principal.subject)
+        if refusal is not None:
+            raise PermissionDenied("ACCESS_NOT_GRANTED", refusal, metadata={"model": model})
 
-    async def _is_granted(self, model: str, subject: str) -> bool:
+    async def _refusal(self, model: str, subject: str) -> str | None:
         known = self._known.get((model, subject))
         if known is not None and self._clock() - known.at < FRESH_S:
-            return known.granted
+            return known.refusal
         try:
-            granted = await self._catalog.grants(model, subject)
+            refusal = await self._catalog.refusal(model, subject)
         except (Unavailable, DeadlineExceeded):
             if known is None or self._clock() - known.at > STALE_AT_MOST_S:
                 raise
-            return known.granted
-        self._known[model, subject] = _Known(granted, self._clock())
+            return known.refusal
+        self._known[model, subject] = _Known(refusal, self._clock())
         self._known.move_to_end((model, subject))
         while len(self._known) > REMEMBERED_MOST:
             self._known.popitem(last=False)
-        return granted
+        return refusal

@@ -89,9 +89,9 @@ class SignedCatalog:
             self._held[proof] = None
             _forget(self._held)
 
-    async def grants(self, model: str, subject: str) -> bool:
+    async def refusal(self, model: str, subject: str) -> str | None:
         """As the catalog's."""
-        return await self._catalog.grants(model, subject)
+        return await self._catalog.refusal(model, subject)
 
     async def _policy(self, namespace: str) -> SigningPolicy:
         key = namespace.casefold()

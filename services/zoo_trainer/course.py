@@ -88,9 +88,10 @@ class _Course:
 
     def run(self, recipe: Recipe) -> pb.ReleaseJobRequest:
         settings = recipe.read_settings(self._task.parameters)
-        if recipe.alone and self._ranks.count > 1:
+        if recipe.single_process and self._ranks.count > 1:  # as the service says, if its trainers told it so
             raise InvalidArgument(
-                "PARAMETER_INVALID", f"{recipe.name} is computed by one process: ask for no more. {recipe.alone}"
+                "PARAMETER_INVALID",
+                f"{recipe.name} is computed by one process: ask for no more. {recipe.single_process}",
             )
         rows = self._task.folder / "rows"
         rows.mkdir()
@@ -157,7 +158,9 @@ class _Course:
         for note in notes:
             if note not in self._notes:
                 self._note(note)
-        plan = make_plan(settings, self._spec.budget, len(learner.rows), self._seed, self._ranks.count)
+        plan = make_plan(
+            settings, self._spec.budget, len(learner.rows), self._seed, self._ranks.count, recipe.least_at_once
+        )
         if record is not None:
             plan = plan.with_micro_batch(record.micro_batch)
         if most:

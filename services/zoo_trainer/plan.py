@@ -34,16 +34,19 @@ class Plan:
         return replace(self, micro_batch=_divisor(self.batch_size, most))
 
 
-def make_plan(settings: TrainingSettings, budget: pb.Budget, rows: int, seed: int, processes: int = 1) -> Plan:
+def make_plan(
+    settings: TrainingSettings, budget: pb.Budget, rows: int, seed: int, processes: int = 1, least_at_once: int = 1
+) -> Plan:
     """What ends first of the budget ends the training; where it says neither steps nor epochs, the recipe's epochs.
 
-    PARAMETER_INVALID where the steps add up to none, and where a batch has less than one example for each process.
+    PARAMETER_INVALID where the steps add up to none, and where a batch has fewer examples for each of several processes
+    than the recipe computes at once at least.
     """
-    if settings.batch_size < processes:
+    if processes > 1 and settings.batch_size < processes * least_at_once:
         raise InvalidArgument(
             "PARAMETER_INVALID",
-            f"{processes} processes have nothing to share in batches of {settings.batch_size}: choose a larger "
-            "batch_size, or fewer processes.",
+            f"{processes} processes have not enough to share in batches of {settings.batch_size}: choose a batch_size "
+            f"of at least {processes * least_at_once}, or fewer processes.",
         )
     per_epoch = math.ceil(rows / settings.batch_size)
     ends = [budget.steps] if budget.steps else []

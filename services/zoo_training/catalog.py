@@ -137,13 +137,14 @@ class Catalog:
         except grpc.aio.AioRpcError as error:
             _translate(error)
 
-    async def grants(self, model: str, subject: str) -> bool:
-        """Whether the subject has access to the gated model. Raises MODEL_NOT_FOUND."""
+    async def refusal(self, model: str, subject: str) -> str | None:
+        """Why the subject has no access to the gated model, in a sentence; None where it has. MODEL_NOT_FOUND."""
         request = access_pb.CheckAccessRequest(model=model, subject=subject)
         try:
-            return (await self._access.CheckAccess(request, timeout=remaining_s(TIMEOUT_S))).granted
+            found = await self._access.CheckAccess(request, timeout=remaining_s(TIMEOUT_S))
         except grpc.aio.AioRpcError as error:
             _translate(error)
+        return None if found.granted else found.refusal
 
     async def create_model(self, name: str, description: str, owner: str) -> None:
         """Make the model; one that is there stays as it is. Raises NAMESPACE_NOT_FOUND."""

@@ -9,7 +9,7 @@ from zoo_training.recipe import Recipe, fits, missing_columns
 from zoo_training.recipes import RegisteredTrainers, Trainer
 from zoo_training.spec import JobSpec
 
-__all__ = ["check_base", "check_dataset", "choose_recipe", "find_recipe", "require_trainer"]
+__all__ = ["check_base", "check_dataset", "check_processes", "choose_recipe", "find_recipe", "require_trainer"]
 
 TRAIN = "train"
 # A column of this name holds classes, of which there must be two to learn anything.
@@ -88,6 +88,18 @@ def check_dataset(recipe: Recipe, base: CatalogVersion, dataset: CatalogVersion,
         only = next(iter(train.labels))
         raise _unsuitable(
             dataset, f"all rows of its split '{TRAIN}' have the label {only[:80]!r}", "add rows of another label"
+        )
+
+
+def check_processes(recipe: Recipe, processes: int) -> None:
+    """Raise FIELD_INVALID for several where the recipe is computed by one."""
+    if recipe.single_process and processes > 1:
+        raise InvalidArgument(
+            "FIELD_INVALID",
+            f"spec.processes: jobs of the recipe '{recipe.name}' are of one process: leave it out. "
+            f"{recipe.single_process}",
+            field="spec.processes",
+            metadata={"field": "spec.processes"},
         )
 
 

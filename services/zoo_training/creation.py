@@ -50,8 +50,7 @@ class Creation:
         """The same for one who makes nothing either: its data may be yet to be published. Raises as `plan`, and
         QUOTA_EXCEEDED where no more jobs may be queued now."""
         await self._check_retried(asked, principal)
-        plan_of = self._planner.plan if asked.spec.dataset else self._planner.foresee
-        plan = await plan_of(asked.spec, principal)
+        plan = (await self._planner.foreseen(asked.spec, principal)).plan(asked.spec, asked.spec.parameters)
         await self._jobs.check_quota(plan.spec.output.partition("/")[0])
         return plan
 

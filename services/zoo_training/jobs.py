@@ -20,7 +20,7 @@ from zoo_training.schema import job_labels, jobs, lanes
 from zoo_training.spec import SPEC_JSON, JobSpec, Source
 from zoo_training.states import Change, States, job_row, lane_of, unraced
 
-__all__ = ["JobEdit", "Jobs", "NewJob", "insert_job"]
+__all__ = ["JobEdit", "Jobs", "NewJob", "check_room", "insert_job"]
 
 MAX_ATTEMPTS = 3
 
@@ -77,7 +77,7 @@ class Jobs:
     async def check_quota(self, namespace: str) -> None:
         """Raises QUOTA_EXCEEDED where a job of the namespace would not be queued now."""
         async with self._database.read() as connection:
-            await _room(connection, namespace.casefold(), self._states.policy.queued_most)
+            await check_room(connection, namespace.casefold(), self._states.policy.queued_most)
 
     async def get(self, name: str, principal: Principal) -> Job:
         """Raises JOB_NOT_FOUND."""
@@ -170,7 +170,7 @@ async def insert_job(change: Change, new: NewJob, creator: str, queued_most: int
     """Queue a job in a transaction. Raises QUOTA_EXCEEDED where its namespace has `queued_most` (0: no limit)."""
     connection, spec = change.connection, new.spec
     namespace_key = spec.output.partition("/")[0].casefold()
-    time = await _room(connection, namespace_key, queued_most)
+    time = await check_room(connection, namespace_key, queued_most)
     values: dict[str, Any] = {
         "name": new.name,
         "namespace_key": namespace_key,
@@ -218,15 +218,16 @@ async def insert_job(change: Change, new: NewJob, creator: str, queued_most: int
     return row
 
 
-async def _room(connection: AsyncConnection, namespace_key: str, queued_most: int) -> Any:
-    """The database's time. Raises QUOTA_EXCEEDED."""
+async def check_room(connection: AsyncConnection, namespace_key: str, queued_most: int, wanted: int = 1) -> Any:
+    """The database's time. Raises QUOTA_EXCEEDED where not so many more jobs of the namespace may wait."""
     waiting = select(func.coalesce(func.sum(lanes.c.queued), 0)).where(lanes.c.namespace_key == namespace_key)
     row = (await connection.execute(select(waiting.scalar_subquery().label("jobs"), now().label("now")))).one()
-    if queued_most and row.jobs >= queued_most:
+    if queued_most and row.jobs + wanted > queued_most:
+        more = f", and {wanted:,} more are asked for" if wanted > 1 else ""
         raise ResourceExhausted(
             "QUOTA_EXCEEDED",
-            f"{row.jobs:,} jobs of the namespace '{namespace_key}' wait, and {queued_most:,} may: cancel some, or wait "
-            "until some are done",
+            f"{row.jobs:,} jobs of the namespace '{namespace_key}' wait, and {queued_most:,} may{more}: cancel some, "
+            "or wait until some are done",
             metadata={"jobs": str(row.jobs), "jobs_most": str(queued_most)},
         )
     return row.now

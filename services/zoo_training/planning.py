@@ -14,7 +14,14 @@ from zoo_server.principal import Principal, Role
 from zoo_store.sql import Database, now
 from zoo_training.budgeting import check_budget, check_deadline, check_promotion
 from zoo_training.catalog import Catalog, CatalogVersion, Dataset
-from zoo_training.choosing import check_base, check_dataset, choose_recipe, find_recipe, require_trainer
+from zoo_training.choosing import (
+    check_base,
+    check_dataset,
+    check_processes,
+    choose_recipe,
+    find_recipe,
+    require_trainer,
+)
 from zoo_training.parameters import complete_parameters
 from zoo_training.recipe import Recipe
 from zoo_training.recipes import Recipes, RegisteredTrainers
@@ -69,6 +76,7 @@ class Grounds:
         )
         check_budget(complete.budget, complete.parameters, self.facts)
         check_promotion(complete.promotion, self.recipe)
+        check_processes(self.recipe, complete.processes)
         require_trainer(self.recipe, complete, self.trainers)
         return Plan(
             complete,
@@ -94,16 +102,18 @@ class Planner:
         """
         return (await self.grounds(spec, principal)).plan(spec, spec.parameters)
 
-    async def foresee(self, spec: JobSpec, principal: Principal) -> Plan:
-        """The same for data that are still to be published: what does not depend on them is checked, by the recipe that
-        is named, and the plan's dataset is empty. Raises as `plan` does."""
+    async def foreseen(self, spec: JobSpec, principal: Principal) -> Grounds:
+        """As `grounds`, also for data that are still to be published: where no dataset is named, what does not depend
+        on one is checked, by the recipe that is named, and the dataset is empty."""
+        if spec.dataset:
+            return await self.grounds(spec, principal)
         await self._check_deadline(spec)
         output, base = await self._output(spec.output), await self._version(spec.base, "base", principal)
         _check_kind(base)
         trainers = await self._recipes.registered()
         recipe = find_recipe(spec.recipe, _known(trainers, spec))
         check_base(recipe, base)
-        return Grounds(output, base, UNPUBLISHED, NO_FACTS, recipe, trainers).plan(spec, spec.parameters)
+        return Grounds(output, base, UNPUBLISHED, NO_FACTS, recipe, trainers)
 
     async def grounds(self, spec: JobSpec, principal: Principal) -> Grounds:
         """What a plan is made of; raises as `plan` does."""
@@ -178,13 +188,12 @@ class Planner:
             )
         version = await self._catalog.version(text)
         passes = principal.has(Role.PUBLISHER, version.namespace)
-        if version.gated and not passes and not await self._catalog.grants(version.model, principal.subject):
-            raise PermissionDenied(
-                "ACCESS_NOT_GRANTED",
-                f"the model '{version.model}' is gated: request access, and wait until one of its publishers approves",
-                metadata={"model": version.model},
-                field=f"spec.{role}",
-            )
+        if version.gated and not passes:
+            refusal = await self._catalog.refusal(version.model, principal.subject)
+            if refusal is not None:
+                raise PermissionDenied(
+                    "ACCESS_NOT_GRANTED", refusal, metadata={"model": version.model}, field=f"spec.{role}"
+                )
         return version
 
 

@@ -53,7 +53,8 @@ class Parameter:
 class Recipe:
     """`columns` are names, or several separated by `|` of which one is enough. `resource_classes` are those of the
     trainers that know it now, `executors` how these run its jobs, in at most so many `processes`, and `digest` is its
-    description's: none of them nor `update_time` is part of what a trainer describes."""
+    description's: none of them nor `update_time` is part of what a trainer describes. `single_process` says why its
+    jobs are of one process, where they are."""
 
     name: str
     description: str = ""
@@ -68,6 +69,7 @@ class Recipe:
     digest: str = ""
     executors: tuple[str, ...] = ()
     processes: int = 0
+    single_process: str = ""
 
 
 RECIPE_JSON = TypeAdapter(Recipe)
@@ -78,8 +80,10 @@ def description_digest(recipe: Recipe) -> str:
     said_by_server = {"executors", "processes"}
     plain = replace(recipe, update_time=None, resource_classes=(), digest="")
     described = RECIPE_JSON.dump_python(plain, mode="json", exclude=said_by_server)
+    # What came to be said later is no part of descriptions that do not say it: these keep their digests.
+    if not described["single_process"]:
+        del described["single_process"]
     for parameter in described["parameters"]:
-        # What came to be said later is no part of descriptions that do not say it: these keep their digests.
         if not parameter["maximum_excluded"]:
             del parameter["maximum_excluded"]
     return hashlib.sha256(json.dumps(described, sort_keys=True).encode()).hexdigest()

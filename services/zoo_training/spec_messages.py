@@ -99,6 +99,7 @@ def recipe_from_pb(recipe: recipe_pb2.Recipe) -> Recipe:
         columns=tuple(recipe.columns),
         metric=recipe.metric,
         lower_is_better=recipe.lower_is_better,
+        single_process=recipe.single_process,
     )
 
 
@@ -116,6 +117,7 @@ def recipe_to_pb(recipe: Recipe) -> recipe_pb2.Recipe:
         resource_classes=recipe.resource_classes,
         executors=recipe.executors,
         processes=recipe.processes,
+        single_process=recipe.single_process,
     )
 
 

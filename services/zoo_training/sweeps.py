@@ -13,9 +13,9 @@ from zoo_server.principal import Principal, Role
 from zoo_store.sql import now
 from zoo_training.access import check_role
 from zoo_training.job import FINAL, Job, JobState, job_from_row, new_job_name
-from zoo_training.jobs import NewJob, insert_job
+from zoo_training.jobs import NewJob, check_room, insert_job
 from zoo_training.pins import Pins, source_pins
-from zoo_training.planning import Plan, Planner
+from zoo_training.planning import Grounds, Plan, Planner
 from zoo_training.recipe import Recipe
 from zoo_training.requests import Request
 from zoo_training.schema import jobs, sweeps
@@ -87,21 +87,27 @@ class Sweeps:
                 return await read_sweep(connection, made)
         grounds = await self._planner.grounds(new.spec, principal)
         name = new_job_name().replace("job_", "sweep_", 1)
-        whole = grounds.plan(new.spec, new.spec.parameters).spec
-        trials = [
-            _trial(name, grounds.plan(replace(new.spec, promotion=Promotion()), {**new.spec.parameters, **chosen}))
-            for chosen in trials_of(grounds.recipe, new.choices, new.method, new.trials, whole.seed)
-        ]
+        whole, plans = _planned(grounds, new)
+        trials = [_trial(name, plan) for plan in plans]
         await self._held.hold([pin for trial in trials for pin in source_pins(trial.name, trial.base, trial.dataset)])
         async with self._states.changing() as change:
             # Somebody else with the same request may have been faster: what was pinned for these trials is let go of.
             made = await request.made(change.connection)
             if made is None:
+                await self._check_room(change.connection, whole, len(trials))
                 await _insert(change.connection, name, new, whole, grounds.recipe, principal.subject)
                 for trial in trials:
                     await insert_job(change, trial, principal.subject, self._states.policy.queued_most)
                 await request.keep(change.connection, name)
             return await read_sweep(change.connection, made or name)
+
+    async def foresee(self, new: NewSweep, principal: Principal) -> JobSpec:
+        """What its jobs would share, completed; makes nothing. Its data may be yet to be published. Raises as `create`
+        would now."""
+        whole, plans = _planned(await self._planner.foreseen(new.spec, principal), new)
+        async with self._states.database.read() as connection:
+            await self._check_room(connection, whole, len(plans))
+        return whole
 
     async def get(self, name: str, principal: Principal) -> Sweep:
         """Raises SWEEP_NOT_FOUND."""
@@ -109,6 +115,10 @@ class Sweeps:
             sweep = await read_sweep(connection, name)
         check_role(principal, Role.VIEWER, sweep.namespace, _not_found(name))
         return sweep
+
+    async def _check_room(self, connection: AsyncConnection, whole: JobSpec, trials: int) -> None:
+        namespace_key = whole.output.partition("/")[0].casefold()
+        await check_room(connection, namespace_key, self._states.policy.queued_most, trials)
 
 
 async def read_sweep(connection: AsyncConnection, name: str) -> Sweep:
@@ -156,6 +166,14 @@ def _measured(job: Job, metric: str) -> float | None:
         return None
     values = [each.after for each in job.made.measured if each.metric == metric]
     return values[0] if values and math.isfinite(values[0]) else None
+
+
+def _planned(grounds: Grounds, new: NewSweep) -> tuple[JobSpec, list[Plan]]:
+    """What all trials share, and each of them."""
+    whole = grounds.plan(new.spec, new.spec.parameters).spec
+    alone = replace(new.spec, promotion=Promotion())
+    trials = trials_of(grounds.recipe, new.choices, new.method, new.trials, whole.seed)
+    return whole, [grounds.plan(alone, {**new.spec.parameters, **chosen}) for chosen in trials]
 
 
 def _trial(sweep: str, plan: Plan) -> NewJob:

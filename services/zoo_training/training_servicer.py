@@ -1,6 +1,6 @@
 """zoo.training.v1.TrainingService."""
 
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +20,7 @@ from zoo_training.jobs import JobEdit, Jobs
 from zoo_training.listing import Listing
 from zoo_training.planning import Plan
 from zoo_training.recipes import Recipes
+from zoo_training.spec import JobSpec
 from zoo_training.spec_messages import (
     choices_from_pb,
     choices_to_pb,
@@ -30,6 +31,7 @@ from zoo_training.spec_messages import (
     time_to_pb,
 )
 from zoo_training.sweeps import NewSweep, Sweep, Sweeps
+from zoo_training.trials import Choices, SweepMethod
 from zoo_training.watch import Watch
 
 __all__ = ["TrainingParts", "TrainingServicer"]
@@ -96,8 +98,11 @@ class TrainingServicer(rpc.TrainingServiceServicer):
         return pb.ListRecipesResponse(recipes=map(recipe_to_pb, await self._parts.recipes.list(request.base_task)))
 
     async def CreateSweep(self, request: pb.CreateSweepRequest, context: Context) -> pb.CreateSweepResponse:
-        new = new_sweep_from_pb(request.sweep)
-        sweep = await self._parts.sweeps.create(new, current_principal(), request.request_id)
+        new, principal = new_sweep_from_pb(request.sweep), current_principal()
+        if request.validate_only:
+            shared = await self._parts.sweeps.foresee(new, principal)
+            return pb.CreateSweepResponse(sweep=planned_sweep_to_pb(shared, new, principal.subject))
+        sweep = await self._parts.sweeps.create(new, principal, request.request_id)
         return pb.CreateSweepResponse(sweep=sweep_to_pb(sweep))
 
     async def GetSweep(self, request: pb.GetSweepRequest, context: Context) -> pb.GetSweepResponse:
@@ -145,12 +150,23 @@ def new_sweep_from_pb(sweep: sweep_pb2.Sweep) -> NewSweep:
     )
 
 
+def planned_sweep_to_pb(shared: JobSpec, new: NewSweep, creator: str) -> sweep_pb2.Sweep:
+    """A sweep that is not made: it has no name and no jobs."""
+    return sweep_pb2.Sweep(
+        spec=spec_to_pb(shared),
+        choices=_choices_to_pb(new.choices),
+        method=_method_to_pb(new.method),
+        trials=new.trials,
+        creator=creator,
+    )
+
+
 def sweep_to_pb(sweep: Sweep) -> sweep_pb2.Sweep:
     return sweep_pb2.Sweep(
         name=sweep.name,
         spec=spec_to_pb(sweep.spec),
-        choices={name: choices_to_pb(choices) for name, choices in sweep.choices.items()},
-        method=sweep_pb2.SweepMethod.Value(f"SWEEP_METHOD_{sweep.method.value}"),
+        choices=_choices_to_pb(sweep.choices),
+        method=_method_to_pb(sweep.method),
         trials=sweep.trials,
         jobs=sweep.jobs,
         best=sweep.best,
@@ -160,3 +176,11 @@ def sweep_to_pb(sweep: Sweep) -> sweep_pb2.Sweep:
         end_time=time_to_pb(sweep.end_time),
         message=sweep.message,
     )
+
+
+def _choices_to_pb(choices: Mapping[str, Choices]) -> dict[str, sweep_pb2.Choices]:
+    return {name: choices_to_pb(each) for name, each in choices.items()}
+
+
+def _method_to_pb(method: SweepMethod) -> sweep_pb2.SweepMethod.ValueType:
+    return sweep_pb2.SweepMethod.Value(f"SWEEP_METHOD_{method.value}")

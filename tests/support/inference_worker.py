@@ -49,8 +49,8 @@ class LocalModels:
         version = Version(f"{model}@1", digest, architecture, facts, gated=model in self.gated)
         return version if model not in self.bases else replace(version, base=await self.version(self.bases[model]))
 
-    async def grants(self, model: str, subject: str) -> bool:
-        return (model, subject) in self.granted
+    async def refusal(self, model: str, subject: str) -> str | None:
+        return None if (model, subject) in self.granted else f"the model '{model}' is gated: request access"
 
     @contextmanager
     def hold(self, version: Version) -> Generator[Arriving]:

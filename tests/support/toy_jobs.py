@@ -77,6 +77,7 @@ class ToyTraining(rpc.TrainingServiceServicer):
         self.break_after = 1
         self.break_with: ZooError | None = None
         self.repeat_events = False
+        self.refuse_sweeps: ZooError | None = None
         self.watches = 0
         self.watching = threading.Event()
         """Set when a watch waits for what is still to come."""
@@ -215,6 +216,10 @@ class ToyTraining(rpc.TrainingServiceServicer):
         with self._changed, _refusing(context):
             sweep = sweep_pb2.Sweep()
             sweep.CopyFrom(request.sweep)
+            if self.refuse_sweeps is not None:
+                raise self.refuse_sweeps
+            if request.validate_only:
+                return pb.CreateSweepResponse(sweep=sweep)
             sweep.name = f"sweep_{uuid.uuid4()}"
             ((name, choices),) = sweep.choices.items()
             for value in choices.values:

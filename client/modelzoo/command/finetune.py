@@ -145,6 +145,8 @@ def finetune(
         if "epochs" in choices and (steps or epochs):
             raise typer.BadParameter("with --steps or --epochs, epochs are not the recipe's: leave those out.")
         explain(plan, data, choices, trials)
+        if choices:
+            client.jobs.check_sweep(plan.spec, choices, trials=trials)
         if dry_run:
             answer(told(plan, choices, trials), lambda: None)
             return

@@ -77,7 +77,7 @@ def _print_one(recipe: "Recipe") -> None:
             ("metric", f"{recipe.metric}, {better}" if recipe.metric else "-"),
             ("runs on", ", ".join(recipe.resource_classes) or "no trainer now"),
             ("executors", ", ".join(recipe.executors) or "-"),
-            ("processes", f"at most {recipe.processes}" if recipe.processes else "-"),
+            ("processes", _processes(recipe)),
         ],
     )
     if recipe.parameters:
@@ -86,6 +86,12 @@ def _print_one(recipe: "Recipe") -> None:
             ("PARAMETER", "DEFAULT", "MAY BE", "WHAT IT DOES"),
             [(each.name, _default(each), _range(each), each.description) for each in recipe.parameters],
         )
+
+
+def _processes(recipe: "Recipe") -> str:
+    if recipe.single_process:
+        return f"one. {recipe.single_process}"
+    return f"at most {recipe.processes}" if recipe.processes else "-"
 
 
 def _default(parameter: "Parameter") -> str:

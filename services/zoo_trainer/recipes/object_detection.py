@@ -271,5 +271,5 @@ RECIPE = Recipe(
     columns=(IMAGE, OBJECTS),
     metric="map",
     # transformers' loss of DETR, YOLOS and others divides by the boxes of all processes, and by their number once more.
-    alone="Its losses are weighed by the boxes of a whole batch, of which each process sees its own share.",
+    single_process="Its losses are weighed by the boxes of a whole batch, of which each process sees its own share.",
 )

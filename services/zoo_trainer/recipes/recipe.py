@@ -38,7 +38,7 @@ class Recipe:
 
     Where memory ends, half as many examples are computed at once, but never fewer than `least_at_once`; `when_halved`
     is a sentence for people on what else that changes. Where several processes would learn something else than one,
-    `alone` says why, and they are refused."""
+    `single_process` says why, and they are refused."""
 
     name: str
     settings: type[TrainingSettings]
@@ -50,7 +50,7 @@ class Recipe:
     lower_is_better: bool = False
     when_halved: str = ""
     least_at_once: int = 1
-    alone: str = ""
+    single_process: str = ""
 
     def read_settings(self, parameters: Mapping[str, Any]) -> TrainingSettings:
         """The settings with these where they differ from the defaults. PARAMETER_INVALID, naming each that is wrong."""
@@ -73,6 +73,7 @@ class Recipe:
             columns=self.columns,
             metric=self.metric,
             lower_is_better=self.lower_is_better,
+            single_process=self.single_process,
         )
 
 

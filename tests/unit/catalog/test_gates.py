@@ -137,8 +137,11 @@ async def test_services_resolve_for_others_and_can_ask_for_whom(zoo: CatalogServ
     worker = await zoo.caller("service:worker", {"*": Role.VIEWER})
     assert (await worker.get("team/bert")).gated
     check = pb.CheckAccessRequest(model="team/bert", subject="user:ada")
-    assert not (await worker.access.CheckAccess(check)).granted
+    assert "request access" in (await worker.access.CheckAccess(check)).refusal
     await ask(ada)
+    waiting = await worker.access.CheckAccess(check)
+    assert not waiting.granted
+    assert "your request waits" in waiting.refusal
     await decide(zoo, APPROVED)
     assert (await worker.access.CheckAccess(check)).granted
     # Neither a service's name without its role nor the role without the name opens the gate.

@@ -12,6 +12,7 @@ import pytest
 from typer.testing import Result
 
 from modelzoo.client import Client
+from modelzoo.errors import ResourceExhausted
 from support.published import CHAT
 from support.terminal import ZOO, on_a_terminal
 from support.toy_jobs import ToyTraining
@@ -242,6 +243,17 @@ def test_a_grid_tells_of_each_trial_and_marks_the_best(zoo: Zoo, data: Path, tra
     assert zoo("jobs", "sweep", sweep).stdout == result.stdout
     answered = json.loads(zoo("jobs", "sweep", sweep, "--json").stdout)
     assert (answered["sweep"]["best"], len(answered["jobs"])) == (best.split()[0], 3)
+
+
+def test_a_sweep_that_is_refused_has_sent_no_data(zoo: Zoo, data: Path, training: ToyTraining):
+    training.refuse_sweeps = ResourceExhausted("QUOTA_EXCEEDED", "0 jobs wait, and 2 may, and 3 more are asked for")
+    tried = ("--try", "learning_rate=1e-5,3e-5,1e-4")
+    for more in ((), ("--dry-run",)):
+        refused = zoo("finetune", "team/base", data, "--to", "team/new", *tried, *more)
+        assert refused.exit_code != 0
+        assert "QUOTA_EXCEEDED" in refused.stderr
+    assert zoo("show", "team/new-data").exit_code != 0
+    assert not training.jobs
 
 
 def test_a_terminal_shows_a_bar_a_curve_and_the_last_lines(zoo: Zoo, data: Path, training: ToyTraining):

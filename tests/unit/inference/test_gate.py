@@ -25,11 +25,11 @@ class CatalogInHand:
     async def version(self, reference: str) -> Version:
         raise AssertionError("nobody asks for versions here")
 
-    async def grants(self, model: str, subject: str) -> bool:
+    async def refusal(self, model: str, subject: str) -> str | None:
         self.asked.append((model, subject))
         if self.error is not None:
             raise self.error
-        return self.granted
+        return None if self.granted else f"the model '{model}' is gated, and your request waits"
 
 
 class Clock:
@@ -56,7 +56,7 @@ async def test_publishers_need_no_request(catalog: CatalogInHand, roles: Mapping
 
 
 async def test_a_role_elsewhere_opens_nothing(catalog: CatalogInHand) -> None:
-    with pytest.raises(PermissionDenied, match="gated"):
+    with pytest.raises(PermissionDenied, match="'acme/secret' is gated, and your request waits"):
         await Gate(catalog).check(GATED, Principal("user:pia", {"other": Role.ADMIN, "acme": Role.INVOKER}))
 
 

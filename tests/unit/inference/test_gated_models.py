@@ -28,8 +28,8 @@ class ServedFromCatalog(LocalModels):
     async def version(self, reference: str) -> Version:
         return await self._catalog.version(reference)
 
-    async def grants(self, model: str, subject: str) -> bool:
-        return await self._catalog.grants(model, subject)
+    async def refusal(self, model: str, subject: str) -> str | None:
+        return await self._catalog.refusal(model, subject)
 
     @contextmanager
     def hold(self, version: Version) -> Generator[Arriving]:

@@ -27,7 +27,7 @@ class CatalogInHand:
             raise self.error
         return Version(f"{reference.partition('@')[0]}@{self.number}", f"{self.number:064x}")
 
-    async def grants(self, model: str, subject: str) -> bool:
+    async def refusal(self, model: str, subject: str) -> str | None:
         raise AssertionError("resolving asks for nobody's access")
 
 

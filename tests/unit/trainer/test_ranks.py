@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from modelzoo.errors import InvalidArgument
 from support.together import Together, attempt_together
 from support.training import attempt, lease, topics, write_rows
 from zoo.training.v1 import job_pb2
@@ -130,4 +131,12 @@ def test_ranks_are_refused_where_they_would_learn_something_else(calm: Path, row
 def test_more_ranks_than_examples_of_a_batch_are_refused(calm: Path, rows: Path, tmp_path: Path) -> None:
     ended = together(tmp_path / "few", calm, rows, {"batch_size": 1})
     assert ended.ends == ["OUTCOME_HOPELESS PARAMETER_INVALID"] * 2
-    assert "2 processes have nothing to share in batches of 1" in ended.logs
+    assert "2 processes have not enough to share in batches of 1" in ended.logs
+
+
+def test_ranks_that_tell_pairs_from_each_other_have_at_least_two_each() -> None:
+    budget = job_pb2.Budget()
+    assert make_plan(TrainingSettings(batch_size=1), budget, rows=9, seed=1, least_at_once=2).micro_batch == 1
+    assert make_plan(TrainingSettings(batch_size=6), budget, 9, 1, processes=3, least_at_once=2).micro_batch == 6
+    with pytest.raises(InvalidArgument, match="a batch_size of at least 8"):
+        make_plan(TrainingSettings(batch_size=6), budget, 9, 1, processes=4, least_at_once=2)

@@ -1,4 +1,4 @@
-"""A job on a Ray cluster of two workers, with the real training service: one of them is killed amid the training."""
+"""A job on a Ray cluster of two workers, with the real training service: paused, and one of them killed, at work."""
 
 import asyncio
 import os
@@ -67,7 +67,7 @@ def ray_workers() -> list[int]:
 
 
 @pytest.mark.timeout(900)  # two starts of Ray's processes, which a busy machine makes long
-async def test_a_job_on_ray_goes_on_from_its_checkpoint_after_a_worker_was_killed(
+async def test_a_job_on_ray_goes_on_from_its_checkpoint_after_a_pause_and_after_a_worker_was_killed(
     service: TrainingService, tmp_path: Path
 ) -> None:
     async def offered() -> bool:
@@ -82,10 +82,22 @@ async def test_a_job_on_ray_goes_on_from_its_checkpoint_after_a_worker_was_kille
     spec.parameters.update({"learning_rate": 0.005, "checkpoint_steps": CHECKPOINT_STEPS})
     name = (await service.create(spec)).name
 
-    async def kept() -> bool:
-        return (await service.get(name)).checkpoint.step >= CHECKPOINT_STEPS
+    async def kept_after(step: int) -> int:
+        await service.upkeep.reconciler.offer_all()
+        kept = (await service.get(name)).checkpoint.step
+        return kept if kept > step else 0
 
-    await eventually(kept, within_s=PATIENCE_S)
+    async def paused() -> int:
+        job = await service.get(name)
+        return job.checkpoint.step if job.state == job_pb2.JOB_STATE_PAUSED else 0
+
+    await eventually(lambda: kept_after(0), within_s=PATIENCE_S)
+    await service.ann.PauseJob(pb.PauseJobRequest(name=name))
+    step = await eventually(paused, within_s=PATIENCE_S)
+    assert step < STEPS
+    assert not ray_workers()
+    await service.ann.ResumeJob(pb.ResumeJobRequest(name=name))
+    await eventually(lambda: kept_after(step), within_s=PATIENCE_S)
     workers = ray_workers()
     assert len(workers) == 2
     os.kill(workers[-1], signal.SIGKILL)
@@ -99,8 +111,8 @@ async def test_a_job_on_ray_goes_on_from_its_checkpoint_after_a_worker_was_kille
     job = await eventually(done, within_s=PATIENCE_S)
     logs = "\n".join(event.log.text for event in await service.events(name))
     assert job.state == job_pb2.JOB_STATE_SUCCEEDED, (job.reason, job.message, logs)
-    assert job.attempts == 2
-    assert "Training from the checkpoint of step" in logs
+    assert job.attempts == 3
+    assert f"Training from the checkpoint of step {step}:" in logs
     ended = [event.state for event in await service.events(name) if event.state.reason == "PROCESS_LOST"]
     assert "on the Ray cluster is gone" in ended[0].message
     await check_job_log(service.database, {name: [job.result]})

@@ -123,6 +123,18 @@ async def test_the_nearest_recipe_is_named(planning: Planning) -> None:
     assert "did you mean 'text-classification'" in error.message
 
 
+async def test_of_a_recipe_of_one_process_no_job_is_of_several(planning: Planning) -> None:
+    why = "Its losses are weighed by the whole batch."
+    detection = replace(CLASSIFICATION, name="detection", columns=("objects",), single_process=why)
+    await planning.recipes.register(replace(TRAINER, name="agent-of-several", processes=4), [detection])
+    spec = replace(SPEC, recipe=detection.name, dataset="")
+    grounds = await planning.planner.foreseen(spec, ANN)
+    assert grounds.plan(spec, {}).spec.processes == 1
+    with pytest.raises(InvalidArgument, match=why) as caught:
+        grounds.plan(replace(spec, processes=2), {})
+    assert (caught.value.reason, caught.value.field) == ("FIELD_INVALID", "spec.processes")
+
+
 async def test_a_trainer_elsewhere_is_told_of(planning: Planning) -> None:
     error = await planning.refused(FailedPrecondition, "TRAINER_MISSING", resource_class="h100")
     assert "there are some for cpu by process" in error.message

@@ -9,7 +9,7 @@ from sqlalchemy import func, select, update
 from modelzoo.errors import FailedPrecondition, InvalidArgument
 from support.training_zoo import CLASSIFICATION, TRAINER
 from zoo_store.sql import Database
-from zoo_training.recipe import Parameter, ParameterKind
+from zoo_training.recipe import Parameter, ParameterKind, description_digest
 from zoo_training.recipes import FORGOTTEN_AFTER, GONE_AFTER, Recipes
 from zoo_training.schema import trainers
 
@@ -35,6 +35,12 @@ async def test_what_was_registered_is_listed_as_it_was_described(recipes: Recipe
         CLASSIFICATION, resource_classes=("cpu",), digest=digest, executors=("process",), processes=1
     )
     assert await recipes.trainer(TRAINER.name) == TRAINER
+
+
+def test_a_description_keeps_its_digest_until_it_says_more() -> None:
+    digest = description_digest(CLASSIFICATION)
+    assert digest == description_digest(replace(CLASSIFICATION, processes=4, executors=("ray",)))
+    assert digest != description_digest(replace(CLASSIFICATION, single_process="Its losses are weighed."))
 
 
 async def test_the_newest_description_stands_and_classes_add_up(recipes: Recipes) -> None:

@@ -340,6 +340,34 @@ async def test_a_sweep_with_a_wrong_trial_makes_no_job(
     assert (await listed(service), service.zoo.pins()) == (before, pins)
 
 
+async def test_a_sweep_is_validated_before_its_data_are_published(zoo: TrainingZoo, tmp_path_factory: Any) -> None:
+    url = f"sqlite:///{tmp_path_factory.mktemp('foreseen')}/training.db"
+    async with running_training(zoo, url, Policy(queued_most=4)) as service:
+        await service.trainer()
+        pins = zoo.pins()
+        asked = sweep(validate_only=True)
+        asked.sweep.spec.dataset, asked.sweep.spec.recipe = "", CLASSIFICATION.name
+        foreseen = (await service.ann.CreateSweep(asked)).sweep
+        assert (foreseen.name, list(foreseen.jobs), foreseen.spec.base) == ("", [], f"{BASE}@1")
+        assert foreseen.choices == asked.sweep.choices
+        asked.sweep.choices["epochs"].values.add(number_value=-1)
+        with refused(InvalidArgument, "PARAMETER_INVALID"):
+            await service.ann.CreateSweep(asked)
+        assert (await listed(service), zoo.pins()) == (0, pins)
+
+
+async def test_a_sweep_without_room_for_all_of_its_jobs_has_none(zoo: TrainingZoo, tmp_path_factory: Any) -> None:
+    url = f"sqlite:///{tmp_path_factory.mktemp('room')}/training.db"
+    async with running_training(zoo, url, Policy(queued_most=4)) as service:
+        await service.trainer()
+        await service.create()
+        for asked in (sweep(), sweep(validate_only=True)):
+            with refused(ResourceExhausted, "QUOTA_EXCEEDED") as refusal:
+                await service.ann.CreateSweep(asked)
+            assert "4 more are asked for" in refusal.error.message
+        assert await listed(service) == 1
+
+
 async def test_a_sweep_of_others_is_hidden(service: TrainingService) -> None:
     made = (await service.ann.CreateSweep(sweep())).sweep
     stranger = await service.caller(STRANGER)
