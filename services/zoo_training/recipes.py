@@ -113,7 +113,7 @@ class Recipes:
         if digests:
             wanted = select(descriptions).where(descriptions.c.digest.in_(digests))
             for row in await connection.execute(wanted):
-                self._described[row.digest] = _described(row)
+                self._described[row.digest] = _description(row)
 
     async def list(self, base_task: str = "") -> list[Recipe]:
         """What can be done now, by name; of those that start from models of this task, where one is given."""
@@ -127,7 +127,7 @@ class Recipes:
         best_first = (case((descriptions.c.digest == digest, 0), else_=1), descriptions.c.first_time.desc())
         async with self._database.read() as connection:
             row = (await connection.execute(mine.order_by(*best_first).limit(1))).one_or_none()
-        return None if row is None else _offered(_described(row), row.update_time, ())
+        return None if row is None else _offered(_description(row), row.update_time, ())
 
     async def trainer(self, name: str) -> Trainer:
         """The trainer of that name, or TRAINER_MISSING where it has not registered lately."""
@@ -173,7 +173,7 @@ def _trainer_from_row(row: Row[Any]) -> Trainer:
     )
 
 
-def _described(row: Row[Any]) -> Recipe:
+def _description(row: Row[Any]) -> Recipe:
     return replace(RECIPE_JSON.validate_python(row.description), digest=row.digest)
 
 

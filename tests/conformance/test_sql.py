@@ -278,3 +278,9 @@ async def test_a_password_in_a_wrong_url_is_not_printed(url: str) -> None:
         async with open_database(url):
             pass
     assert "hidden" not in str(caught.value)
+
+
+def test_statements_with_the_database_s_time_are_compiled_once() -> None:
+    # Without a key of its own in SQLAlchemy's cache, an element has every statement with it compiled at each execution.
+    for statement in (select(now()), insert(models).values(name="a", made=now())):
+        assert statement._generate_cache_key() is not None

@@ -34,7 +34,7 @@ from zoo_trainer.task import Place, Task, write_task
 from zoo_training.policy import Policy
 
 PATIENCE_S = 300.0
-STEPS, CHECKPOINT_STEPS = 120, 10
+STEPS, CHECKPOINT_STEPS = 300, 10  # so many that it is still at work when an order comes, some seconds later
 QUICKLY = Policy(backoff_first=timedelta(milliseconds=10))
 
 
@@ -95,7 +95,11 @@ async def test_a_job_on_ray_goes_on_from_its_checkpoint_after_a_pause_and_after_
     await service.ann.PauseJob(pb.PauseJobRequest(name=name))
     step = await eventually(paused, within_s=PATIENCE_S)
     assert step < STEPS
-    assert not ray_workers()
+
+    async def gone() -> bool:
+        return not ray_workers()
+
+    await eventually(gone, within_s=PATIENCE_S)
     await service.ann.ResumeJob(pb.ResumeJobRequest(name=name))
     await eventually(lambda: kept_after(step), within_s=PATIENCE_S)
     workers = ray_workers()
