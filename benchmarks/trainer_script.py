@@ -67,7 +67,7 @@ def main(kind: str, base: Path, data: Path, out: Path, steps: int, batch_size: i
             report_to=[],
             disable_tqdm=True,
             seed=42,
-            use_cpu=True,
+            use_cpu=not torch.cuda.is_available(),
         ),
         train_dataset=examples["train"],
         eval_dataset=examples["test"],

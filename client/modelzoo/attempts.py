@@ -11,6 +11,8 @@ __all__ = ["Attempts"]
 LIMIT = 6
 BACKOFF_FIRST_S = 0.2
 BACKOFF_MAX_S = 5.0
+# Of our own: what a process that was given a seed draws does not hang on how often the network failed.
+_RANDOM = random.Random()  # noqa: S311 - no secret
 
 
 class Attempts:
@@ -39,5 +41,5 @@ class Attempts:
         if not may_help or self._failed == self.limit or self._stopped.is_set():
             raise error
         # Spread, so that the streams of one transfer do not come back all at once.
-        backoff_s = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** min(self._failed, 10)) * random.uniform(0.5, 1.0)  # noqa: S311
+        backoff_s = min(BACKOFF_MAX_S, BACKOFF_FIRST_S * 2 ** min(self._failed, 10)) * _RANDOM.uniform(0.5, 1.0)
         return error.retry_after_s or backoff_s

@@ -2,6 +2,7 @@
 
 import traceback
 from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -43,14 +44,17 @@ def run_attempt(
     find: Callable[[str], Recipe] = find_recipe,
     *,
     meet: Callable[[], Ranks] = Ranks,
+    beside: Callable[[], Executor] = lambda: ThreadPoolExecutor(1, "push"),
 ) -> pb.ReleaseJobRequest:
     """Train, measure, push; say what happens; return how it ended. Never raises.
 
     `meet` finds the other processes that compute the same training; of those that are not the first, nothing is pushed,
-    and TRAINED has no result.
+    and TRAINED has no result. `beside` opens what pushes checkpoints while training goes on.
     """
     try:
-        return _Course(task, report, pushes, orders, meet()).run(find(task.lease.job.spec.recipe))
+        with beside() as executor:
+            course = _Course(task, report, pushes, orders, meet(), executor)
+            return course.run(find(task.lease.job.spec.recipe))
     except Stopped:
         outcome = pb.OUTCOME_YIELDED if orders.last is Order.YIELD else pb.OUTCOME_STOPPED
         return pb.ReleaseJobRequest(outcome=outcome)
@@ -75,12 +79,15 @@ class _Trained:
 
 
 class _Course:
-    def __init__(self, task: Task, report: Report, pushes: Pushes, orders: Orders, ranks: Ranks) -> None:
+    def __init__(
+        self, task: Task, report: Report, pushes: Pushes, orders: Orders, ranks: Ranks, executor: Executor
+    ) -> None:
         self._task = task
         self._report = report
         self._pushes = pushes
         self._orders = orders
         self._ranks = ranks
+        self._executor = executor
         self._spec = task.lease.job.spec
         self._seed = self._spec.seed or SEED
         self._notes: list[str] = []
@@ -171,6 +178,7 @@ class _Course:
         keeper = Keeper(
             report=self._report,
             pushes=self._pushes,
+            executor=self._executor,
             of=of,
             steps=plan.steps,
             steps_per_epoch=plan.steps_per_epoch,
@@ -214,7 +222,10 @@ class _Course:
         if fit.resume is not None and fit.is_done(standing):
             loop.restore(fit.resume)
         else:
-            cast(Any, loop).train(resume_from_checkpoint=str(fit.resume) if fit.resume else None)
+            try:
+                cast(Any, loop).train(resume_from_checkpoint=str(fit.resume) if fit.resume else None)
+            finally:  # nothing else is pushed beside a checkpoint, and what is said of the last one is true
+                fit.keeper.wait()
         if not self._orders.stop and standing.best_tensors is not None:
             put_tensors(fit.learner.model, standing.best_tensors, BEST)
         return trained

@@ -2,7 +2,8 @@
 
 import shutil
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from concurrent.futures import Executor, Future
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -37,11 +38,13 @@ class Pushes(Protocol):
 class Keeper:
     """Hears of the loop. A checkpoint counts once it is pushed; one that cannot be pushed now is passed over.
 
-    `local` is the last checkpoint, on this machine's disk; those before it are removed.
+    The executor pushes, one after the other, while training goes on. `local` is the last checkpoint, on this machine's
+    disk; those before it are removed.
     """
 
     report: Report
     pushes: Pushes
+    executor: Executor
     of: Mapping[str, Any]
     steps: int
     steps_per_epoch: int
@@ -51,6 +54,7 @@ class Keeper:
     last_step: int = 0
     """Of the last checkpoint that was kept."""
     local: Path | None = None
+    _pushing: Future[None] | None = field(default=None, repr=False)
 
     def metrics(self, standing: Standing, values: dict[str, float]) -> None:
         progress = job_pb2.Progress(step=standing.step, steps=self.steps, epoch=standing.step / self.steps_per_epoch)
@@ -62,27 +66,39 @@ class Keeper:
             progress.remaining.FromNanoseconds(round(left_s * 1e9))
         self.report.event(event_pb2.Event(metrics=event_pb2.Metrics(progress=progress, values=others)))
 
+    def is_keeping(self) -> bool:
+        if self._pushing is not None and self._pushing.done():
+            self.wait()
+        return self._pushing is not None
+
     def checkpoint(self, folder: Path, standing: Standing) -> None:
         self.record(standing).write(folder)
+        self.wait()
+        if self.local is not None:
+            shutil.rmtree(self.local, ignore_errors=True)
+        self.local = folder
+        self._pushing = self.executor.submit(self._push, folder, standing.step)
+
+    def wait(self) -> None:
+        """Until no checkpoint is on its way. Raises what the last one failed of, once."""
+        pushing, self._pushing = self._pushing, None
+        if pushing is not None:
+            pushing.result()
+
+    def _push(self, folder: Path, step: int) -> None:
         try:
             pushed = self.pushes.push(folder, "checkpoint")
         except (Unavailable, Unauthenticated) as error:
             self.report.log(
-                f"The checkpoint of step {standing.step} could not be kept ({error.message}); training goes on.",
+                f"The checkpoint of step {step} could not be kept ({error.message}); training goes on.",
                 event_pb2.SEVERITY_WARNING,
             )
-        else:
-            committed = job_pb2.Checkpoint(
-                step=standing.step,
-                manifest_digest=pushed.digest,
-                size_bytes=pushed.size_bytes,
-                sent_bytes=pushed.sent_bytes,
-            )
-            self.report.event(event_pb2.Event(checkpoint=committed))
-            self.last_step = standing.step
-        if self.local is not None and self.local != folder:
-            shutil.rmtree(self.local, ignore_errors=True)
-        self.local = folder
+            return
+        committed = job_pb2.Checkpoint(
+            step=step, manifest_digest=pushed.digest, size_bytes=pushed.size_bytes, sent_bytes=pushed.sent_bytes
+        )
+        self.report.event(event_pb2.Event(checkpoint=committed))
+        self.last_step = step
 
     def record(self, standing: Standing) -> Record:
         return Record(

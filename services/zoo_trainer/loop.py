@@ -78,8 +78,13 @@ class Hears(Protocol):
         """Numbers at the standing's step."""
         ...
 
+    def is_keeping(self) -> bool:
+        """Whether a checkpoint is on its way still. Raises what the last one failed of."""
+        ...
+
     def checkpoint(self, folder: Path, standing: Standing) -> None:
-        """A folder has all of the state but checkpoint.json; keep it."""
+        """A folder has all of the state but checkpoint.json; keep it, beside the training. Waits for the one before,
+        and raises what that failed of."""
         ...
 
 
@@ -263,8 +268,8 @@ class _Conductor(TrainerCallback):
         if loop.orders.stop:
             control.should_save = loop.orders.keep
         elif not last:
-            due = plan.checkpoint_steps
-            control.should_save = step % due == 0 if due else now - self._saved >= CHECKPOINT_S
+            due, is_keeping = plan.checkpoint_steps, loop.hears.is_keeping()
+            control.should_save = step % due == 0 if due else now - self._saved >= CHECKPOINT_S and not is_keeping
 
     def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self._saved = time.monotonic()

@@ -8,8 +8,10 @@ stream was taken for complete that was not.
 import os
 import random
 import signal
+import sys
 import threading
 import time
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 
@@ -106,7 +108,7 @@ async def test_random_kills_under_load_lose_nothing_that_was_acknowledged(tmp_pa
         stop.set()
         for thread in threads:
             thread.join(120)
-            assert not thread.is_alive(), "a call hangs"
+            assert not thread.is_alive(), f"a call hangs: {_where(thread)}"
         assert not faults, faults
         with cluster.client() as client:
             await eventually(lambda: _answers(client), within_s=60)
@@ -115,6 +117,12 @@ async def test_random_kills_under_load_lose_nothing_that_was_acknowledged(tmp_pa
                 assert client.pull(f"{MODEL}@{number}").is_dir()
             assert client.alias(MODEL, "newest").targets[0].version >= publisher.aliased
     print(f"{kills} kills, {len(publisher.acknowledged)} versions, {listener.whole} whole texts, seed {SEED}")
+
+
+def _where(thread: threading.Thread) -> str:
+    """What it is at, the last call last."""
+    frame = sys._current_frames().get(thread.ident or 0)
+    return "".join(traceback.format_stack(frame)) if frame is not None else "nowhere any more"
 
 
 async def _answers(client: Client) -> bool:

@@ -5,6 +5,7 @@ import json
 import shutil
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, Future
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from zoo_trainer.report import Report, read_line
 from zoo_trainer.stopping import Order, Orders
 from zoo_trainer.task import Place, Task
 
-__all__ = ["Attempt", "FolderPushes", "Killed", "attempt", "lease", "topics", "write_rows"]
+__all__ = ["AtOnce", "Attempt", "FolderPushes", "Killed", "attempt", "lease", "topics", "write_rows"]
 
 WORDS = {
     "animal": ("dog", "cat", "horse", "bird", "mouse"),
@@ -93,6 +94,18 @@ class FolderPushes:
 def manifest_of(folder: Path, format: str) -> Manifest:
     tree = read_tree(folder)
     return Manifest.of(format, [scan_file(tree.source(entry.path), entry.path) for entry in tree.files])
+
+
+class AtOnce(Executor):
+    """Does what is submitted before it returns, so that what comes after which step is certain."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        future: Future[Any] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as error:
+            future.set_exception(error)
+        return future
 
 
 class _Mortal(Orders):
@@ -177,6 +190,7 @@ def attempt(
     kill_at: int = 0,
     recipe: Recipe | None = None,
     meet: Callable[[], Ranks] = Ranks,
+    beside: Callable[[], Executor] = AtOnce,
 ) -> Attempt:
     """Run an attempt in a folder of its own; `order` is given once so many checkpoints were told (0: before all).
 
@@ -197,5 +211,5 @@ def attempt(
         orders.last = order[1]
     report = Report(_Told(told, follow))  # type: ignore[arg-type]
     find = (lambda _: recipe) if recipe else find_recipe
-    release = run_attempt(Task(leased, place, own), report, pushes, orders, find, meet=meet)
+    release = run_attempt(Task(leased, place, own), report, pushes, orders, find, meet=meet, beside=beside)
     return Attempt(release, told, pushes)
