@@ -1,12 +1,10 @@
 """Opening a gRPC channel to the zoo. All retrying, keeping alive and limiting of calls is set here, once.
 
-Every call carries the key. A call that came back UNAVAILABLE before any answer is repeated, at most three times, as
-long as not too many fail (every method of the zoo may be repeated: creating takes a request id, the rest is idempotent
-by content). A unary call without a deadline of its own gets `UNARY_TIMEOUT_S`; streams get none: keepalive notices
-within 15 seconds that the other side is gone.
+Every call carries the key. A unary call that came back UNAVAILABLE is repeated, at most three times, as long as not
+too many fail (`modelzoo.retry_policy`). A unary call without a deadline of its own gets `UNARY_TIMEOUT_S`; streams get
+none: keepalive notices within 15 seconds that the other side is gone.
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
@@ -16,6 +14,7 @@ from urllib.parse import urlsplit
 import grpc
 
 from modelzoo.errors import FailedPrecondition, Unauthenticated
+from modelzoo.retry_policy import service_config
 
 __all__ = ["MESSAGE_BYTES_MAX", "UNARY_TIMEOUT_S", "Target", "open_aio_channel", "open_channel", "parse_url"]
 
@@ -24,23 +23,8 @@ MESSAGE_BYTES_MAX = 65 * 1024 * 1024  # 64 MiB of content and what stands around
 KEEPALIVE_TIME_MS = 10_000
 KEEPALIVE_TIMEOUT_MS = 5_000
 RECONNECT_BACKOFF_MAX_MS = 5_000
-
-SERVICE_CONFIG: dict[str, Any] = {
-    "methodConfig": [
-        {
-            "name": [{}],  # every method
-            "retryPolicy": {
-                "maxAttempts": 4,
-                "initialBackoff": "0.1s",
-                "maxBackoff": "2s",
-                "backoffMultiplier": 2,
-                "retryableStatusCodes": ["UNAVAILABLE"],
-            },
-        }
-    ],
-    # The budget: ten failures in a row stop all retries of the channel, every ten successes earn one back.
-    "retryThrottling": {"maxTokens": 20, "tokenRatio": 0.1},
-}
+# Ten failures in a row stop all repetitions.
+RETRY_TOKENS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +82,7 @@ def open_aio_channel(url: str, key: str) -> grpc.aio.Channel:
 
 def _options() -> list[tuple[str, str | int]]:
     return [
-        ("grpc.service_config", json.dumps(SERVICE_CONFIG)),
+        ("grpc.service_config", service_config("2s", RETRY_TOKENS)),
         ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
         ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
         ("grpc.keepalive_time_ms", KEEPALIVE_TIME_MS),

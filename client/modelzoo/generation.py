@@ -1,10 +1,12 @@
 """A text as it is made."""
 
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Protocol, Self, TypedDict, Unpack
 
 from modelzoo import wire
+from modelzoo.attempts import STARTS, Attempts
 from modelzoo.calls import building, is_broken, translated
 from modelzoo.errors import Interrupted, InvalidArgument, Unavailable, ZooError
 from modelzoo.records import Finish
@@ -54,7 +56,8 @@ class ResponseStream(Protocol):
 
 
 class Generation(Iterator[str]):
-    """The pieces of a text, in order; concatenated they are the text. Nothing is asked before the first piece is.
+    """The pieces of a text, in order; concatenated they are the text. Nothing is asked before the first piece is; what
+    came back UNAVAILABLE before that is asked again, as unary calls are.
 
     When it is exhausted the text is complete and `finish` says how it ended. If it raises, the text is not complete:
     Interrupted (STREAM_INTERRUPTED) means that something died on the way and the request may be repeated. `close`,
@@ -65,7 +68,8 @@ class Generation(Iterator[str]):
         self._start = start
         self._call: ResponseStream | None = None
         self._began = False
-        self._ended = False
+        self._closed = threading.Event()
+        self._attempts = Attempts(self._closed, STARTS)
         self._finish: Finish | None = None
 
     @property
@@ -76,7 +80,7 @@ class Generation(Iterator[str]):
         return self._finish
 
     def __next__(self) -> str:
-        while not self._ended:
+        while not self._closed.is_set():
             response = self._receive()
             if response is None:
                 break
@@ -95,20 +99,33 @@ class Generation(Iterator[str]):
                 self._began = True
                 return response
         except StopIteration:
-            self._ended = True
+            self._closed.set()
             if self._finish is None:
                 raise _interrupted("it ended without its last message") from None
             return None
         except ZooError as error:
-            closed_here, self._ended = self._ended, True
-            unreachable = isinstance(error, Unavailable) and not self._began
-            if closed_here or unreachable or not is_broken(error):
+            if isinstance(error, Unavailable) and not self._began:
+                self._call = None
+                self._wait_after(error)
+                return self._receive()
+            closed_here = self._closed.is_set()
+            self._closed.set()
+            if closed_here or not is_broken(error):
                 raise
             raise _interrupted(error.message) from error
 
+    def _wait_after(self, error: Unavailable) -> None:
+        try:
+            self._attempts.wait_after(error)
+            if self._closed.is_set():  # by another thread, meanwhile
+                raise error
+        except ZooError:
+            self._closed.set()
+            raise
+
     def close(self) -> None:
         """End the work on the server, if it has not ended. Closing twice is harmless."""
-        self._ended = True
+        self._closed.set()
         if self._call is not None:
             self._call.cancel()
 

@@ -6,6 +6,7 @@ from datetime import UTC
 import grpc
 from google.protobuf.duration_pb2 import Duration
 
+from modelzoo.attempts import answers
 from modelzoo.calls import building, translated
 from modelzoo.errors import Interrupted
 from modelzoo.upkeep_records import CheckResult, Finding, Rebuilt, StoreUsage, Sweeping, SweepResult, Told, Usage
@@ -23,11 +24,10 @@ class Upkeep:
 
     def sweep(self, *, dry_run: bool = False, told: Told | None = None) -> SweepResult:
         """Delete what nobody holds, or say what that would delete. Raises SWEEPING_OFF, UPKEEP_RUNNING."""
-        with translated():
-            for response in self._stub.Sweep(pb.SweepRequest(dry_run=dry_run)):
-                if response.HasField("result"):
-                    return _sweep_result(response.result)
-                _tell(told, lambda counts=response.progress: f"{counts.deleted_blobs + counts.deleted_leftovers} blobs")
+        for response in answers(lambda: self._stub.Sweep(pb.SweepRequest(dry_run=dry_run))):
+            if response.HasField("result"):
+                return _sweep_result(response.result)
+            _tell(told, lambda counts=response.progress: f"{counts.deleted_blobs + counts.deleted_leftovers} blobs")
         raise _broken_off()
 
     def sweeping(self) -> Sweeping:
@@ -62,33 +62,27 @@ class Upkeep:
         findings: list[Finding] = []
         with building():
             request = pb.CheckRequest(full=full, sample=sample, repair=repair)
-        with translated():
-            for response in self._stub.Check(request):
-                match response.WhichOneof("event"):
-                    case "finding":
-                        findings.append(_finding(response.finding))
-                    case "result":
-                        return _check_result(response.result, findings)
-                    case _:
-                        progress = response.progress
-                        _tell(
-                            told,
-                            lambda p=progress: f"{p.checked_count} of {p.total_count}, {p.read_bytes >> 20} MiB read",
-                        )
+        for response in answers(lambda: self._stub.Check(request)):
+            match response.WhichOneof("event"):
+                case "finding":
+                    findings.append(_finding(response.finding))
+                case "result":
+                    return _check_result(response.result, findings)
+                case _:
+                    progress = response.progress
+                    _tell(
+                        told, lambda p=progress: f"{p.checked_count} of {p.total_count}, {p.read_bytes >> 20} MiB read"
+                    )
         raise _broken_off()
 
     def rebuild_index(self, *, told: Told | None = None) -> Rebuilt:
         """Take into the index what lies in the object store. Sweeping is off until holders have pinned again."""
-        with translated():
-            for response in self._stub.RebuildIndex(pb.RebuildIndexRequest()):
-                if response.done:
-                    return Rebuilt(
-                        response.blob_count,
-                        response.manifest_count,
-                        response.damaged_count,
-                        _sweeping(response.sweeping),
-                    )
-                _tell(told, lambda r=response: f"{r.blob_count} blobs, {r.manifest_count} manifests")
+        for response in answers(lambda: self._stub.RebuildIndex(pb.RebuildIndexRequest())):
+            if response.done:
+                return Rebuilt(
+                    response.blob_count, response.manifest_count, response.damaged_count, _sweeping(response.sweeping)
+                )
+            _tell(told, lambda r=response: f"{r.blob_count} blobs, {r.manifest_count} manifests")
         raise _broken_off()
 
     def confirm_pins(self, index_id: str, holder: str = "") -> Sweeping:

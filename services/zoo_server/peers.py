@@ -4,29 +4,20 @@ from typing import Any, Protocol
 
 import grpc
 
+from modelzoo.retry_policy import service_config
 from zoo_server.call import REQUEST_ID_KEY, current_call
 from zoo_server.principal import METADATA_KEY
 
 __all__ = ["Credential", "open_peer", "open_sync_peer"]
 
 MESSAGE_BYTES = 68 * 1024 * 1024
-# The one retry layer between services: only what never reached the other side or was refused there as UNAVAILABLE.
-SERVICE_CONFIG = """{
-  "methodConfig": [{
-    "name": [{}],
-    "retryPolicy": {"maxAttempts": 4, "initialBackoff": "0.1s", "maxBackoff": "1s", "backoffMultiplier": 2,
-                    "retryableStatusCodes": ["UNAVAILABLE"]}
-  }],
-  "retryThrottling": {"maxTokens": 10, "tokenRatio": 0.1}
-}"""
-
-
 _OPTIONS = [
     ("grpc.max_receive_message_length", MESSAGE_BYTES),
     ("grpc.max_send_message_length", MESSAGE_BYTES),
     ("grpc.keepalive_time_ms", 10_000),
     ("grpc.keepalive_timeout_ms", 5_000),
-    ("grpc.service_config", SERVICE_CONFIG),
+    # The one retry layer between services.
+    ("grpc.service_config", service_config("1s", 10)),
     # A restarted service is found again within a second, not after grpc's own two minutes.
     ("grpc.initial_reconnect_backoff_ms", 200),
     ("grpc.max_reconnect_backoff_ms", 1_000),

@@ -64,6 +64,7 @@ class Proxy:
     def __init__(self, upstream_port: int) -> None:
         self._upstream_port = upstream_port
         self._tasks: set[asyncio.Task[None]] = set()
+        self._server: asyncio.Server | None = None
         self.fault: Fault = Pass()
         self.connections = 0
         self.sent_bytes = 0
@@ -128,7 +129,21 @@ class Proxy:
                 break
         writer.close()
 
+    async def listen(self) -> None:
+        """Take connections, again at the same port."""
+        self._server = await asyncio.start_server(self._serve, self.HOST, self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def refuse(self) -> None:
+        """End every connection, and take none."""
+        if self._server is not None:
+            self._server.close()
+            await self.close()
+            await self._server.wait_closed()
+            self._server = None
+
     async def close(self) -> None:
+        """End every connection."""
         for task in list(self._tasks):
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -138,11 +153,8 @@ class Proxy:
 async def proxy_before(upstream_port: int) -> AsyncIterator[Proxy]:
     """A proxy on a free port; its connections end with it."""
     proxy = Proxy(upstream_port)
-    server = await asyncio.start_server(proxy._serve, Proxy.HOST, 0)
-    proxy.port = server.sockets[0].getsockname()[1]
+    await proxy.listen()
     try:
         yield proxy
     finally:
-        server.close()
-        await proxy.close()
-        await server.wait_closed()
+        await proxy.refuse()

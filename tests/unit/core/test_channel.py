@@ -106,13 +106,6 @@ def test_unavailable_is_retried(recorder: Recorder, refusals: int, calls: int):
     assert len(recorder.seen) == calls
 
 
-async def test_unavailable_is_retried_on_aio_streams_that_had_no_answer(recorder: Recorder):
-    recorder.to_refuse = 2
-    async with open_aio_channel(url(recorder), KEY) as channel:
-        assert [r async for r in channel.unary_stream("/test.Service/UnaryStream")(b"x")] == [b"x"]
-    assert len(recorder.seen) == 3
-
-
 def test_retries_stop_when_the_budget_is_spent(recorder: Recorder):
     recorder.to_refuse = 1_000
     calls = 12
