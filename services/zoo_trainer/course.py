@@ -5,7 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 
@@ -223,7 +223,7 @@ class _Course:
             loop.restore(fit.resume)
         else:
             try:
-                cast(Any, loop).train(resume_from_checkpoint=str(fit.resume) if fit.resume else None)
+                loop.run(fit.resume)
             finally:  # nothing else is pushed beside a checkpoint, and what is said of the last one is true
                 fit.keeper.wait()
         if not self._orders.stop and standing.best_tensors is not None:

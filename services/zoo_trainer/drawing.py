@@ -1,7 +1,14 @@
 """In which order rows are learned from. All of it follows from the seed and the epoch, and nothing from what was drawn
-before: so a training goes on at any step as if it had never stopped, whatever its batches are cut into."""
+before: so a training goes on at any step as if it had never stopped, whatever its batches are cut into.
 
-from collections.abc import Iterator, Sequence
+A batch is drawn while the one before is computed, on a thread: to decode pictures or to cut texts into tokens can take
+as long as a GPU's step.
+"""
+
+import threading
+from collections.abc import Generator, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from typing import Any, NamedTuple, cast
 
 import blake3
@@ -77,7 +84,36 @@ class _Examples(Dataset[Any]):
 
 
 class EpochLoader(DataLoader[Any]):
-    """Batches of one epoch after the other, as the Trainer wants them."""
+    """Batches of one epoch after the other, as the Trainer wants them. What the learner encodes with, tokenizers among
+    it, is in use on another thread from the first batch on, but while it is `resting` and once it is closed."""
+
+    def __init__(self, examples: _Examples, batches: _Batches, generator: torch.Generator) -> None:
+        cast(Any, super()).__init__(examples, batch_sampler=batches, collate_fn=examples.collate, generator=generator)
+        self._drawing = threading.Lock()
+        self._is_closed = False
+
+    def __iter__(self) -> Iterator[Any]:  # pyright: ignore[reportIncompatibleMethodOverride] - it is one
+        batches = super().__iter__()
+        with ThreadPoolExecutor(1, "draw") as executor:
+            ahead = executor.submit(self._draw, batches)
+            while (batch := ahead.result()) is not None:
+                ahead = executor.submit(self._draw, batches)
+                yield batch
+
+    @contextmanager
+    def resting(self) -> Generator[None]:
+        """Nothing is drawn while the block runs."""
+        with self._drawing:
+            yield
+
+    def close(self) -> None:
+        """Nothing is drawn any more."""
+        with self._drawing:
+            self._is_closed = True
+
+    def _draw(self, batches: Iterator[Any]) -> Any:
+        with self._drawing:
+            return None if self._is_closed else next(batches, None)
 
     def set_epoch(self, epoch: int) -> None:
         cast(_Batches, cast(Any, self).batch_sampler).set_epoch(epoch)
@@ -87,13 +123,9 @@ def open_loader(learner: Learner, plan: Plan, ranks: Ranks) -> EpochLoader:
     """This rank's shares of the batches, which are the same however many ranks there are."""
     examples = _Examples(learner, plan.seed)
     sizes = learner.sizes if isinstance(learner, HasSizes) else None
-    return EpochLoader(
-        examples,
-        batch_sampler=_Batches(len(learner.rows), plan, sizes, ranks),
-        collate_fn=examples.collate,
-        # Its own: a loader draws a number whenever it begins, which nobody else's draws may depend on.
-        generator=torch.Generator().manual_seed(plan.seed),
-    )
+    batches = _Batches(len(learner.rows), plan, sizes, ranks)
+    # Its own: a loader draws a number whenever it begins, which nobody else's draws may depend on.
+    return EpochLoader(examples, batches, torch.Generator().manual_seed(plan.seed))
 
 
 def _beside_their_like(

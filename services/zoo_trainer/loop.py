@@ -5,6 +5,7 @@ Nothing of the Trainer's own saving is left: it pickles.
 
 import math
 import time
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol, cast
@@ -15,7 +16,7 @@ from transformers import PrinterCallback, Trainer, TrainerCallback, TrainingArgu
 
 from modelzoo.errors import FailedPrecondition
 from zoo_trainer.checkpoint import BEST, MODEL, load_optimizer, load_random, save_optimizer, save_random
-from zoo_trainer.drawing import StandIn, open_loader
+from zoo_trainer.drawing import EpochLoader, StandIn, open_loader
 from zoo_trainer.limits import used_memory_bytes
 from zoo_trainer.plan import Plan
 from zoo_trainer.ranks import BACKEND, Ranks
@@ -89,7 +90,7 @@ class Hears(Protocol):
 
 
 class Loop(Trainer):
-    """Trains the learner's model in place by the plan; `train` ends at the plan's end, at an order, or as `Hears`
+    """Trains the learner's model in place by the plan; `run` ends at the plan's end, at an order, or as `Hears`
     raises. Raises LossNotFinite, and what torch raises where memory ends."""
 
     def __init__(
@@ -118,6 +119,7 @@ class Loop(Trainer):
         self.step_loss, self.loss_sum, self.loss_steps = 0.0, 0.0, 0
         self.last_norm = 0.0
         self._still = list(still_modules(learner.model))
+        self._loader: EpochLoader | None = None
         cast(Any, super()).__init__(
             model=learner.model,
             args=_arguments(plan, settings, folder, ranks),
@@ -128,8 +130,17 @@ class Loop(Trainer):
         # Losses are divided by the items of the whole step, here in `compute_loss`.
         self.model_accepts_loss_kwargs = True
 
+    def run(self, resume: Path | None) -> None:
+        """Train, from a checkpoint's folder if there is one."""
+        try:
+            cast(Any, self).train(resume_from_checkpoint=str(resume) if resume else None)
+        finally:  # measuring and saving, which come next, encode, too
+            if self._loader is not None:
+                self._loader.close()
+
     def get_train_dataloader(self) -> Any:
-        return open_loader(self.learner, self.plan, self.ranks)
+        self._loader = open_loader(self.learner, self.plan, self.ranks)
+        return self._loader
 
     def _get_num_items_in_batch(self, batch_samples: list[Any], device: torch.device) -> int:
         own = sum(self.learner.items(batch) for batch in batch_samples if not isinstance(batch, StandIn))
@@ -175,7 +186,8 @@ class Loop(Trainer):
 
     def _evaluate_first(self) -> dict[str, float]:
         validation, control = cast(Validation, self.validation), cast(Any, self).control
-        measured = self.learner.measure(validation.rows, self.plan.micro_batch, self.given)
+        with self._loader.resting() if self._loader is not None else nullcontext():
+            measured = self.learner.measure(validation.rows, self.plan.micro_batch, self.given)
         value, standing = measured.metrics[validation.metric], self.standing
         if validation.is_better(value, standing.best):
             standing.best, standing.best_step, standing.worse = value, standing.step, 0

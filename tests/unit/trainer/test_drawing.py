@@ -1,5 +1,6 @@
 """The order in which rows are learned from: each once in an epoch, the same steps however they are cut."""
 
+import threading
 from collections.abc import Sequence
 from itertools import pairwise
 from typing import Any
@@ -9,7 +10,7 @@ import torch
 from torch import nn
 
 from zoo.training.v1 import job_pb2
-from zoo_trainer.drawing import open_loader
+from zoo_trainer.drawing import EpochLoader, open_loader
 from zoo_trainer.evaluation import Measurement
 from zoo_trainer.plan import make_plan
 from zoo_trainer.ranks import Ranks
@@ -92,3 +93,68 @@ def test_rows_of_like_size_are_learned_from_together_and_steps_stay_mixed() -> N
     assert spread(alike) < spread(mixed) / 5
     middles = [sum(step) / len(step) for step in alike]
     assert sum(one > other for one, other in pairwise(middles)) > len(middles) / 4
+
+
+def opened(learner: Rows) -> EpochLoader:
+    return open_loader(
+        learner, make_plan(TrainingSettings(batch_size=BATCH), job_pb2.Budget(epochs=1), ROWS, 5), Ranks()
+    )
+
+
+class Watched(Rows):
+    """Says when more than the first batch was drawn, and whether one is being drawn."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.count = 0
+        self.more = threading.Event()
+        self.is_at_work = False
+
+    def encode(self, row: Any, generator: torch.Generator) -> Any:
+        self.is_at_work = True
+        self.count += 1
+        if self.count > BATCH:
+            self.more.set()
+        self.is_at_work = False
+        return row
+
+
+def test_a_batch_is_drawn_while_the_one_before_is_computed() -> None:
+    learner = Watched()
+    batches = iter(opened(learner))
+    next(batches)
+    assert learner.more.wait(30)
+
+
+def test_nothing_is_drawn_while_the_loader_rests() -> None:
+    """Or the same tokenizer would be used twice at once, which it refuses."""
+    learner = Watched()
+    loader = opened(learner)
+    for _ in loader:
+        with loader.resting():
+            before = learner.count
+            assert not learner.is_at_work
+            assert learner.count == before
+
+
+def test_nothing_is_drawn_once_it_is_closed() -> None:
+    learner = Watched()
+    loader = opened(learner)
+    batches = iter(loader)
+    next(batches)
+    loader.close()
+    drawn = learner.count
+    assert len(list(batches)) <= 1  # one may have been drawn ahead
+    assert learner.count == drawn
+
+
+class Torn(Rows):
+    def encode(self, row: Any, generator: torch.Generator) -> Any:
+        if row == self.rows[-1]:
+            raise ValueError("this row cannot be read")
+        return row
+
+
+def test_a_row_that_cannot_be_read_is_the_readers_to_hear_of() -> None:
+    with pytest.raises(ValueError, match="this row"):
+        list(opened(Torn(None)))
