@@ -31,7 +31,8 @@ TOKENS = 40
 MODEL = "zoo/soak"
 CHAT = "zoo/soak-chat"
 
-pytestmark = pytest.mark.timeout(SECONDS + 300)
+# Every version is read at the end: of 15 minutes, more than 600.
+pytestmark = pytest.mark.timeout(2 * SECONDS + 300)
 
 
 class Publisher:
