@@ -1,6 +1,6 @@
 """Pushes, deletions and sweeps all at once, on a real object store, with a grace period of seconds.
 
-`make soak SECONDS=600 SEED=1`; without SECONDS a short one. At the end whatever is pinned reads back byte for byte, a
+`make soak SECONDS=600 SEED=1`; without SECONDS two minutes. At the end whatever is pinned reads back byte for byte, a
 full check finds nothing missing, and something was really deleted.
 """
 
@@ -21,7 +21,7 @@ from support.upkeep import checked, swept
 from zoo.artifact.v1 import artifact_service_pb2 as pb
 from zoo_store.blobs import S3Credentials, open_blobs
 
-SECONDS = float(os.environ.get("ZOO_SOAK_SECONDS", "0")) or 15.0
+SECONDS = float(os.environ.get("ZOO_SOAK_SECONDS", "0")) or 120.0
 SEED = int(os.environ.get("ZOO_SOAK_SEED", "1"))
 GRACE = timedelta(seconds=5)
 PUSHERS = 4
