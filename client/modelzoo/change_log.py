@@ -27,8 +27,8 @@ class ResponseStream(Protocol):
 
 
 class ChangeStream(Iterator[records.Change]):
-    """Changes in the order of the log, each once, from a cursor on. A broken connection is opened again there: six
-    times in a row, or with `follow` as often as it takes once the first has stood.
+    """Changes in the order of the log, each once, from a cursor on. A broken connection is opened again there, a
+    few times in a row, or with `follow` as often as it takes once the first has stood.
 
     `cursor` is the sequence up to which everything has been given: who begins another stream after it, perhaps in
     another process, goes on without a gap. `close`, from any thread, or the end of a `with` block ends it.

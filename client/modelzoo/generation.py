@@ -13,7 +13,7 @@ from modelzoo.records import Finish
 from zoo.inference.v1 import generation_pb2 as pb
 from zoo.inference.v1 import inference_service_pb2 as service_pb
 
-__all__ = ["Generation", "GenerationOptions", "Message", "Prompt", "generation_input"]
+__all__ = ["Generation", "GenerationOptions", "Message", "Prompt", "ResponseStream", "generation_input"]
 
 _ROLES = {
     "system": pb.CHAT_ROLE_SYSTEM,

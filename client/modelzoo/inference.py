@@ -1,6 +1,7 @@
 """Running models: the half of a client that workers answer."""
 
 import itertools
+import time
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar, Unpack
@@ -9,7 +10,7 @@ import grpc
 
 from modelzoo import records, wire
 from modelzoo.calls import building, translated
-from modelzoo.generation import Generation, GenerationOptions, Prompt, generation_input
+from modelzoo.generation import Generation, GenerationOptions, Prompt, ResponseStream, generation_input
 from modelzoo.inputs import AudioInput, ImageInput, audio_bytes, image_bytes
 from modelzoo.naming import naming_the_input
 from modelzoo.reference import parse
@@ -59,9 +60,15 @@ class Inference:
         """
         model = str(parse(ref))
         request = pb.StreamGenerateRequest(model=model, input=generation_input(prompt, **options))
-        return Generation(
-            lambda: self._inference.StreamGenerate(request, timeout=timeout_s, metadata=((MODEL_KEY, model),))
-        )
+        end = 0.0
+
+        def start() -> ResponseStream:
+            nonlocal end
+            end = end or time.monotonic() + timeout_s  # of all starts together
+            left_s = max(0.0, end - time.monotonic())
+            return self._inference.StreamGenerate(request, timeout=left_s, metadata=((MODEL_KEY, model),))
+
+        return Generation(start)
 
     def complete(
         self,

@@ -23,8 +23,8 @@ class ResponseStream(Protocol):
 
 
 class JobStream(Iterator[JobEvent]):
-    """A job's events in order, each once, from a cursor on. A broken connection is opened again there: six times in a
-    row, or with `follow` as often as it takes once the first has stood.
+    """A job's events in order, each once, from a cursor on. A broken connection is opened again there, a few times in
+    a row, or with `follow` as often as it takes once the first has stood.
 
     With `follow` it ends when the job is final and its last event was given, else with the last event of now. `cursor`
     is the sequence of the last event given: who begins another stream after it, perhaps in another process, goes on

@@ -1,5 +1,5 @@
-"""Which calls gRPC repeats by itself: unary ones that came back UNAVAILABLE, for they never reached a server or were
-refused there. All methods may be repeated: creating takes a request id, the rest is idempotent by content.
+"""Which calls gRPC repeats by itself: unary ones that came back UNAVAILABLE. Some never reached a server, and some may
+have been done there already: all methods may be repeated, as creating takes a request id and the rest is idempotent.
 
 Streams are not repeated by gRPC. Where a server comes and goes under a stream with a retry policy, grpcio (1.81.1 and
 1.85.3, of November 2026) may never end the call, its deadline notwithstanding; where it does so several times a second,

@@ -1,10 +1,12 @@
 """The artifact service as the catalog sees it: pin, unpin and say so, read a manifest, read the beginning of a file."""
 
 import asyncio
+import threading
 from typing import NoReturn
 
 import grpc
 
+from modelzoo.attempts import STARTS, Attempts
 from modelzoo.errors import Aborted, DataLoss, DeadlineExceeded, NotFound, Unavailable, ZooError, from_rpc_error
 from modelzoo.manifest import Manifest
 from zoo.artifact.v1 import artifact_service_pb2 as pb
@@ -105,14 +107,25 @@ class Artifacts:
             offset_bytes=offset_bytes,
             length_bytes=length_bytes,
         )
+        attempts = Attempts(threading.Event(), STARTS)
+        while True:
+            try:
+                return await self._read_once(request)
+            except Unavailable as error:
+                pause_s = attempts.pause_s(error)
+                if pause_s >= remaining_s():
+                    raise
+                await asyncio.sleep(pause_s)
+
+    async def _read_once(self, request: pb.ReadFileRequest) -> bytes:
         data = bytearray()
         try:
             async for response in self._stub.ReadFile(request, timeout=remaining_s()):
                 data += response.chunk
         except grpc.aio.AioRpcError as error:
             _translate(error)
-        if len(data) != length_bytes:
-            raise _unavailable(f"it sent {len(data)} of {length_bytes} bytes of a file")
+        if len(data) != request.length_bytes:
+            raise _unavailable(f"it sent {len(data)} of {request.length_bytes} bytes of a file")
         return bytes(data)
 
 

@@ -222,10 +222,13 @@ class _Course:
         if fit.resume is not None and fit.is_done(standing):
             loop.restore(fit.resume)
         else:
+            # Nothing else is pushed beside a checkpoint, and what is said of the last one is true.
             try:
                 loop.run(fit.resume)
-            finally:  # nothing else is pushed beside a checkpoint, and what is said of the last one is true
-                fit.keeper.wait()
+            except Exception:
+                fit.keeper.settle()
+                raise
+            fit.keeper.wait()
         if not self._orders.stop and standing.best_tensors is not None:
             put_tensors(fit.learner.model, standing.best_tensors, BEST)
         return trained

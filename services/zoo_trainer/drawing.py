@@ -1,11 +1,13 @@
 """In which order rows are learned from. All of it follows from the seed and the epoch, and nothing from what was drawn
 before: so a training goes on at any step as if it had never stopped, whatever its batches are cut into.
 
-A batch is drawn while the one before is computed, on a thread: to decode pictures or to cut texts into tokens can take
-as long as a GPU's step.
+What a step learns from is drawn while the one before is computed, on a thread: to decode pictures or to cut texts into
+tokens can take as long as a GPU's step. What is left of an epoch that a training goes on with is drawn when it is asked
+for: the Trainer skips what was learned from by a loader of its own.
 """
 
 import threading
+from collections import deque
 from collections.abc import Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
@@ -87,18 +89,22 @@ class EpochLoader(DataLoader[Any]):
     """Batches of one epoch after the other, as the Trainer wants them. What the learner encodes with, tokenizers among
     it, is in use on another thread from the first batch on, but while it is `resting` and once it is closed."""
 
-    def __init__(self, examples: _Examples, batches: _Batches, generator: torch.Generator) -> None:
+    def __init__(self, examples: _Examples, batches: _Batches, ahead: int, generator: torch.Generator) -> None:
         cast(Any, super()).__init__(examples, batch_sampler=batches, collate_fn=examples.collate, generator=generator)
+        self._ahead = ahead
         self._drawing = threading.Lock()
         self._is_closed = False
 
     def __iter__(self) -> Iterator[Any]:  # pyright: ignore[reportIncompatibleMethodOverride] - it is one
         batches = super().__iter__()
-        with ThreadPoolExecutor(1, "draw") as executor:
-            ahead = executor.submit(self._draw, batches)
-            while (batch := ahead.result()) is not None:
-                ahead = executor.submit(self._draw, batches)
+        executor = ThreadPoolExecutor(1, "draw")
+        try:
+            ahead = deque(executor.submit(self._draw, batches) for _ in range(self._ahead))
+            while (batch := ahead.popleft().result()) is not None:
+                ahead.append(executor.submit(self._draw, batches))
                 yield batch
+        finally:
+            executor.shutdown(cancel_futures=True)
 
     @contextmanager
     def resting(self) -> Generator[None]:
@@ -125,7 +131,7 @@ def open_loader(learner: Learner, plan: Plan, ranks: Ranks) -> EpochLoader:
     sizes = learner.sizes if isinstance(learner, HasSizes) else None
     batches = _Batches(len(learner.rows), plan, sizes, ranks)
     # Its own: a loader draws a number whenever it begins, which nobody else's draws may depend on.
-    return EpochLoader(examples, batches, torch.Generator().manual_seed(plan.seed))
+    return EpochLoader(examples, batches, plan.accumulation, torch.Generator().manual_seed(plan.seed))
 
 
 def _beside_their_like(

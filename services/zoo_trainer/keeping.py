@@ -81,9 +81,18 @@ class Keeper:
 
     def wait(self) -> None:
         """Until no checkpoint is on its way. Raises what the last one failed of, once."""
-        pushing, self._pushing = self._pushing, None
-        if pushing is not None:
-            pushing.result()
+        if self._pushing is not None:
+            try:
+                self._pushing.result()
+            finally:
+                self._pushing = None
+
+    def settle(self) -> None:
+        """The same where training has failed already, of something else: what the last one failed of is only told."""
+        try:
+            self.wait()
+        except Exception as error:  # noqa: BLE001 - whatever it is, the other fault comes first
+            self.report.log(f"The last checkpoint could not be kept: {error}", event_pb2.SEVERITY_WARNING)
 
     def _push(self, folder: Path, step: int) -> None:
         try:

@@ -80,7 +80,8 @@ class Proxy:
         self._tasks.add(task)
         self.connections += 1
         try:
-            with suppress(OSError, asyncio.IncompleteReadError):
+            # Cancelled by `close` alone; a server of streams would log it as a fault.
+            with suppress(OSError, asyncio.IncompleteReadError, asyncio.CancelledError):
                 await self._carry(reader, writer)
         finally:
             self._tasks.discard(task)

@@ -88,7 +88,7 @@ def test_every_stream_of_the_api_is_left_to_its_reader() -> None:
     assert set(STREAMS) == streams
 
 
-async def test_a_stream_whose_server_comes_and_goes_ends(port: int) -> None:
+async def test_a_stream_whose_server_comes_and_goes_ends(files: Files, port: int) -> None:
     """Some never did, past their deadline, as long as gRPC was to repeat them: most of four readers within a second."""
     dice, over = random.Random(1), threading.Event()
 
@@ -110,6 +110,8 @@ async def test_a_stream_whose_server_comes_and_goes_ends(port: int) -> None:
         for reader in readers:
             await asyncio.to_thread(reader.join, 4 * CALL_S)
             assert not reader.is_alive(), "a call hangs"
+    assert files.calls > OUTAGES
+    assert proxy.connections > READERS
 
 
 def test_a_call_that_was_refused_before_its_first_answer_is_made_again(files: Files, port: int) -> None:

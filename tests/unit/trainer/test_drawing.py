@@ -126,15 +126,52 @@ def test_a_batch_is_drawn_while_the_one_before_is_computed() -> None:
     assert learner.more.wait(30)
 
 
-def test_nothing_is_drawn_while_the_loader_rests() -> None:
+class Held(Rows):
+    """Once more than the first batch is asked for, waits until it may go on."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+        self.count = 0
+        self.is_at_work = threading.Event()
+        self.may_go_on = threading.Event()
+
+    def encode(self, row: Any, generator: torch.Generator) -> Any:
+        self.count += 1
+        if self.count > BATCH:
+            self.is_at_work.set()
+            assert self.may_go_on.wait(30)
+        return row
+
+
+def test_a_loader_does_not_rest_before_what_it_draws_is_drawn() -> None:
     """Or the same tokenizer would be used twice at once, which it refuses."""
-    learner = Watched()
+    learner, rests = Held(), threading.Event()
     loader = opened(learner)
-    for _ in loader:
+    batches = iter(loader)
+    next(batches)
+    assert learner.is_at_work.wait(30)
+
+    def rest() -> None:
         with loader.resting():
-            before = learner.count
-            assert not learner.is_at_work
-            assert learner.count == before
+            rests.set()
+
+    resting = threading.Thread(target=rest)
+    resting.start()
+    assert not rests.wait(0.2)
+    learner.may_go_on.set()
+    assert rests.wait(30)
+    resting.join()
+
+
+def test_what_a_whole_step_learns_from_is_drawn_ahead() -> None:
+    """The Trainer takes all parts of a step before it computes any."""
+    learner = Held()
+    settings = TrainingSettings(batch_size=BATCH, micro_batch_size=2)
+    batches = iter(open_loader(learner, make_plan(settings, job_pb2.Budget(epochs=1), ROWS, 5), Ranks()))
+    first = [next(batches) for _ in range(BATCH // 2)]
+    assert sum(len(batch["rows"]) for batch in first) == BATCH
+    assert learner.is_at_work.wait(30)
+    learner.may_go_on.set()
 
 
 def test_nothing_is_drawn_once_it_is_closed() -> None:

@@ -5,7 +5,7 @@ import json
 import random
 import threading
 from collections.abc import Callable
-from concurrent.futures import Executor, ThreadPoolExecutor
+from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -141,6 +141,31 @@ def test_of_the_last_one_a_failed_training_says_whether_it_is_kept(
     ended = classify(tmp_path, encoder, topic_data, settings, steps=200)
     assert ended.release.reason == "LOSS_NOT_FINITE"
     assert f"of step {ended.checkpoints[-1].step}, is kept" in ended.release.message
+
+
+class WhenWaitedFor(Executor):
+    """Does nothing of what is submitted before somebody waits for it."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        class Later(Future[Any]):
+            def result(self, timeout: float | None = None) -> Any:
+                return fn(*args, **kwargs)
+
+        return Later()
+
+
+def test_what_training_failed_of_is_told_although_its_last_checkpoint_failed_too(
+    encoder: Path, topic_data: Path, tmp_path: Path
+) -> None:
+    """Or a training that cannot succeed would be tried again for a disk that was full."""
+    settings = {"learning_rate": 1000, "weight_decay": 1, "gradient_norm": 0, "warmup": 0}
+    each = classify(tmp_path, encoder, topic_data, {**settings, "checkpoint_steps": 1}, steps=200, beside=AtOnce)
+    last = {**settings, "checkpoint_steps": each.checkpoints[-1].step}
+    full = Full(tmp_path / "pushed")
+    ended = classify(tmp_path, encoder, topic_data, last, steps=200, pushes=full, beside=WhenWaitedFor)
+    assert (ended.release.outcome, ended.release.reason) == (pb.OUTCOME_HOPELESS, "LOSS_NOT_FINITE")
+    assert "There was no checkpoint yet" in ended.release.message
+    assert "The last checkpoint could not be kept: [Errno 28]" in ended.logs
 
 
 def test_a_network_that_fails_changes_nothing_of_what_a_training_draws() -> None:
