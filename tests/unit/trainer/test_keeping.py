@@ -69,6 +69,14 @@ class Slow(FolderPushes):
         return super().push(folder, format)
 
 
+class Slower(FolderPushes):
+    """Takes longer than a step."""
+
+    def push(self, folder: Path, format: str) -> Pushed:
+        threading.Event().wait(0.1)
+        return super().push(folder, format)
+
+
 class Full(FolderPushes):
     def push(self, folder: Path, format: str) -> Pushed:
         raise OSError(errno.ENOSPC, "No space left on device")
@@ -101,7 +109,8 @@ def test_each_is_of_its_step_and_changes_nothing_of_the_training(
     """As it would where a folder went, or a standing moved on, before it was pushed."""
     settings = {"checkpoint_steps": 1}
     waited = classify(tmp_path / "waited", encoder, topic_data, settings, beside=AtOnce)
-    beside = classify(tmp_path / "beside", encoder, topic_data, settings)
+    slower = Slower(tmp_path / "pushed", encoder)
+    beside = classify(tmp_path / "beside", encoder, topic_data, settings, pushes=slower)
     assert beside.weights() == waited.weights()
     assert [checkpoint.step for checkpoint in beside.checkpoints] == list(range(1, STEPS))
     for checkpoint in beside.checkpoints:
