@@ -134,10 +134,10 @@ def logs(
         known = ", ".join(sorted(log_files(layout, ""))) or f"none yet in {layout.logs}"
         raise typer.BadParameter(f"no log of that name; there are: {known}", param_hint="NAME")
     for said in latest_lines(files, lines):
-        write_piece(f"{said.process:<10} | {said.text}\n")
+        write_piece(said.shown)
     if follow:
         for said in follow_logs(files):
-            write_piece(f"{said.process:<10} | {said.text}\n")
+            write_piece(said.shown)
 
 
 def data_layout(data: Path | None) -> "Layout":

@@ -20,6 +20,11 @@ class Said:
     process: str
     text: str
 
+    @property
+    def shown(self) -> str:
+        """Every line of it behind the name of the process: what was raised takes many."""
+        return "".join(f"{self.process:<10} | {line}\n" for line in self.text.splitlines() or [""])
+
 
 def log_files(layout: Layout, name: str) -> dict[str, Path]:
     """The current log of the process `name`, or of every process where that is empty, by process."""

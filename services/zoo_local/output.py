@@ -18,20 +18,20 @@ COLOURS = (36, 32, 33, 35, 34, 96, 92, 93, 95, 94)
 
 
 class Console:
-    """Prints lines as `name | line`, in a colour for each name where the stream is a terminal."""
+    """Prints what is said as `name | line`, line by line, in a colour for each name where the stream is a terminal."""
 
     def __init__(self, stream: TextIO | None = None) -> None:
         self._stream = stream or sys.stdout
         self._colours: dict[str, int] = {}
         self._coloured = self._stream.isatty() and "NO_COLOR" not in os.environ
 
-    def print(self, name: str, line: str) -> None:
+    def print(self, name: str, text: str) -> None:
         prefix = f"{name:<9} | "
         if self._coloured:
             colour = self._colours.setdefault(name, COLOURS[len(self._colours) % len(COLOURS)])
             prefix = f"\x1b[{colour}m{prefix}\x1b[0m"
         with suppress(OSError, ValueError):  # whoever read it has gone; the files still have it
-            self._stream.write(f"{prefix}{line}\n")
+            self._stream.write("".join(f"{prefix}{line}\n" for line in text.splitlines() or [""]))
             self._stream.flush()
 
 

@@ -4,6 +4,7 @@ import io
 import json
 from pathlib import Path
 
+from zoo_local.logs import latest_lines
 from zoo_local.output import Console, ProcessLog, readable
 
 RECORD = {"time": "2026-11-23T19:02:03.004Z", "level": "warning", "logger": "a.b", "message": "low"}
@@ -50,3 +51,15 @@ def test_a_log_record_reads_as_a_sentence() -> None:
 def test_other_lines_stay_as_they_are() -> None:
     for line in ("plain", "{not json", '{"path": "/x"}', ""):
         assert readable(line) == line
+
+
+def test_each_line_of_what_was_raised_says_of_which_process_it_is(tmp_path: Path) -> None:
+    """Or whoever looks for a process by its name does not find what ailed it."""
+    raised = json.dumps(RECORD | {"exception": "Traceback\n  deep within"}).encode() + b"\n"
+    stream = io.StringIO()
+    log = ProcessLog("gateway", tmp_path / "gateway.log", Console(stream))
+    log.write(raised)
+    log.close()
+    said = "gateway    | 19:02:03 warning low\ngateway    | Traceback\ngateway    |   deep within\n"
+    assert "".join(each.shown for each in latest_lines({"gateway": tmp_path / "gateway.log"}, 5)) == said
+    assert [line.partition(" ")[0] for line in stream.getvalue().splitlines()] == ["gateway"] * 3
