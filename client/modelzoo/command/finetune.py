@@ -89,7 +89,7 @@ def finetune(
         int,
         typer.Option(min=1, max=1024, help="Processes that compute it together, each its share of every batch."),
     ] = 1,
-    seed: Annotated[int, typer.Option(min=0, help="Where all that is random comes from; 42 otherwise.")] = 0,
+    seed: Annotated[int, typer.Option(min=0, show_default="42", help="Where all that is random comes from.")] = 0,
     try_: Annotated[
         list[str] | None,
         typer.Option(

@@ -228,9 +228,11 @@ def _print_job(job: "Job") -> None:
     if job.message:
         line(f"{job.reason}: {job.message}" if job.reason else job.message)
     line()
+    # Nothing is left to do where nobody is at it.
+    progress = job.progress if job.state == "RUNNING" else replace(job.progress, remaining_s=None)
     facts = [
         ("result", job.result),
-        ("progress", progress_text(job.progress) if job.progress.step else ""),
+        ("progress", progress_text(progress) if progress.step else ""),
         ("host", job.host),
         ("attempts", str(job.attempts) if job.attempts else ""),
         ("checkpoint", f"at step {job.checkpoint.step:,}" if job.checkpoint else ""),

@@ -178,11 +178,15 @@ def test_a_job_is_looked_at_and_decided_about(zoo: Zoo, data: Path, training: To
         zoo("jobs", "update", job, "--priority", "5", "--label", "why=test").stdout == f"{job}: priority 5  why=test\n"
     )
     training.state(job, "RUNNING", actor="w1")
+    training.step(job, 2, 8, 0.5)
+    assert re.search(r"progress +step 2 of 8 .* left\n", zoo("jobs", "show", job).stdout)
     assert "it will be CANCELLED at its trainer's next step" in zoo("jobs", "cancel", job).stdout
     assert "RUNNING (to cancel)" in zoo("jobs", "list", "--state", "running").stdout
     training.state(job, "CANCELLED", actor="w1")
     shown = zoo("jobs", "show", job).stdout
     assert all(word in shown for word in ("CANCELLED", "team/new-data@1", "learning_rate", "why=test", "w1"))
+    assert "step 2 of 8" in shown
+    assert " left" not in shown  # of what nobody is at
     assert "zoo jobs retry JOB" in zoo("jobs", "pause", job).stderr
     again = zoo("jobs", "retry", job).stdout.strip()
     assert re.search(rf"retry of +{job}", zoo("jobs", "show", again).stdout)
