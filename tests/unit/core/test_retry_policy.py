@@ -89,7 +89,7 @@ def test_every_stream_of_the_api_is_left_to_its_reader() -> None:
 
 
 async def test_a_stream_whose_server_comes_and_goes_ends(files: Files, port: int) -> None:
-    """Some never did, past their deadline, as long as gRPC was to repeat them: most of four readers within a second."""
+    """Some never did, past their deadline, as long as gRPC was to repeat them: some of four readers within a second."""
     dice, over = random.Random(1), threading.Event()
 
     def work(address: str) -> None:

@@ -102,20 +102,17 @@ def opened(learner: Rows) -> EpochLoader:
 
 
 class Watched(Rows):
-    """Says when more than the first batch was drawn, and whether one is being drawn."""
+    """Says when more than the first batch was drawn."""
 
     def __init__(self) -> None:
         super().__init__(None)
         self.count = 0
         self.more = threading.Event()
-        self.is_at_work = False
 
     def encode(self, row: Any, generator: torch.Generator) -> Any:
-        self.is_at_work = True
         self.count += 1
         if self.count > BATCH:
             self.more.set()
-        self.is_at_work = False
         return row
 
 
